@@ -1,0 +1,100 @@
+"""The composition root: the only place that names concrete adapters and says what is built from what."""
+
+import structlog
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.router import build_api
+from tertulia.domain.errors import StoreUnavailable, TertuliaError
+from tertulia.engine.agents import Agents
+from tertulia.engine.conversations import Conversations
+from tertulia.engine.history import Histories
+from tertulia.engine.recovery import end_unfinished
+from tertulia.engine.runs import Runs
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.store import Store
+from tertulia.providers.catalogue import build_catalogue
+from tertulia.settings import Settings
+from tertulia.store.event_log import LocalEventLog
+from tertulia.store.sqlite import open_sqlite
+from tertulia.tools import BUILTIN_TOOLS
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The server as an ASGI application; it opens its database when it starts and closes it when it stops."""
+    return Application(settings)
+
+
+class Application:
+    """Opens the services at start, answers with them, and closes them at the end.
+
+    The API is built from open services, so no part of it ever meets one that is not there yet.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._api: FastAPI | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._api is None:
+            raise StoreUnavailable("The server is starting.")
+        else:
+            await self._api(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The protocol of an ASGI server's life: a failed start is raised, for the command line to tell."""
+        await receive()
+        services = await open_services(self._settings)
+        self._api = build_api(services)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await close_services(services)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def open_services(settings: Settings) -> Services:
+    """Everything the API needs, open and recovered from whatever the last process left.
+
+    :raises DataDirectoryHeld: if another server uses the data directory.
+    :raises StoreUnavailable: if the database cannot be opened.
+    """
+    store = await open_sqlite(settings.database_path)
+    try:
+        await end_unfinished(store)
+        catalogue = build_catalogue(settings.providers, settings.default_model)
+    except TertuliaError:
+        await store.close()
+        raise
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return services_over(store, catalogue, ApiSettings(api_key=key, max_body_bytes=settings.max_body_bytes))
+
+
+def services_over(store: Store, catalogue: Catalogue, settings: ApiSettings) -> Services:
+    """The services over an open store and a catalogue of models."""
+    events = LocalEventLog(store)
+    histories = Histories(store)
+    tools = {tool.spec.id: tool for tool in BUILTIN_TOOLS}
+    runs = Runs(store, events, catalogue, tools, histories)
+    return Services(
+        store=store,
+        catalogue=catalogue,
+        event_log=events,
+        agents=Agents(store, catalogue, tools, runs),
+        conversations=Conversations(store, catalogue, runs, histories),
+        runs=runs,
+        tools=tools,
+        settings=settings,
+    )
+
+
+async def close_services(services: Services) -> None:
+    """End what is running, then let go of models and database."""
+    await services.runs.close()
+    await services.catalogue.close()
+    await services.store.close()
+    log.info("stopped")

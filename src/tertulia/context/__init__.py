@@ -1,0 +1,1 @@
+"""What a model is shown: the compiled system prompt and the history that fits."""

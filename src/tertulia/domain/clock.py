@@ -1,0 +1,7 @@
+"""Instants are aware and UTC, always."""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

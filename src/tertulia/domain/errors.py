@@ -1,0 +1,164 @@
+"""Every way an operation can fail. ``api/errors.py`` alone says which status and body each becomes."""
+
+from typing import Any
+
+
+class TertuliaError(Exception):
+    """The root. ``str(error)`` is a sentence for the user: what is wrong and what to change.
+
+    ``fields`` are shown beside the sentence in the reply's body.
+    """
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: dict[str, Any] = fields
+
+
+class InvalidArgument(TertuliaError):
+    """A well-formed request that asks for something impossible."""
+
+
+class Unprocessable(TertuliaError):
+    """A body or parameter that does not have the shape the operation takes."""
+
+
+class Unsupported(TertuliaError):
+    """Something the API knows and this server does not do."""
+
+
+class NotFound(TertuliaError):
+    """An id that names nothing here."""
+
+    def __init__(self, noun: str, id_: str) -> None:
+        super().__init__(f"{noun} not found with id='{id_}'")
+        self.noun = noun
+        self.id = id_
+
+
+class Conflict(TertuliaError):
+    """The request is right but not now."""
+
+
+class ConversationBusy(Conflict):
+    """A conversation runs one message at a time."""
+
+    def __init__(self, run_id: str) -> None:
+        # Clients match "is currently being processed" and read run_id.
+        super().__init__(
+            f"CONFLICT: Cannot send a new message: Another request (run_id={run_id}) is currently being processed "
+            "for this conversation. Please wait for it to complete.",
+            run_id=run_id,
+        )
+        self.run_id = run_id
+
+
+class BlockClash(Conflict):
+    """A memory block changed between being read and being written."""
+
+    def __init__(self, label: str | None, expected: int, found: int) -> None:
+        super().__init__(
+            f"CONFLICT: memory block '{label}' was changed by someone else (version {found}, the edit was made "
+            f"against version {expected}). Read it again and repeat the edit.",
+        )
+        self.label = label
+
+
+class BlockLimitExceeded(InvalidArgument):
+    """A memory block's value would be longer than its limit, in characters."""
+
+    def __init__(self, label: str | None, length: int, limit: int) -> None:
+        super().__init__(
+            f"INVALID_ARGUMENT: memory block '{label}' would have {length} characters, over its limit of {limit} "
+            f"by {length - limit}. Shorten the value or raise the limit.",
+        )
+
+
+class BlockReadOnly(InvalidArgument):
+    """An agent tried to edit a read-only memory block."""
+
+    def __init__(self, label: str | None) -> None:
+        super().__init__(f"INVALID_ARGUMENT: memory block '{label}' is read-only.")
+
+
+class StoreUnavailable(TertuliaError):
+    """The database cannot be reached or is shutting down; nothing was written."""
+
+
+class DataDirectoryHeld(TertuliaError):
+    """Another process serves from this data directory."""
+
+
+class ProviderError(TertuliaError):
+    """A model provider did not do what was asked.
+
+    ``error_type`` is the API's name for it, ``detail`` the provider's own words, ``retry_after`` seconds.
+    """
+
+    error_type = "llm_error"
+
+    def __init__(self, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail or message
+        self.retry_after = retry_after
+
+
+class ProviderAuthenticationError(ProviderError):
+    """No key, a wrong key, or a key that may not do this."""
+
+    error_type = "llm_authentication"
+
+
+class ProviderPermissionError(ProviderAuthenticationError):
+    """The key is right but not allowed to use this model."""
+
+
+class ProviderRateLimited(ProviderError):
+    """Too many requests or a quota used up."""
+
+    error_type = "llm_rate_limit"
+
+
+class ProviderOverloaded(ProviderError):
+    """The provider is there and cannot serve now."""
+
+
+class ProviderTimeout(ProviderError):
+    """No answer, or no further token, in time."""
+
+    error_type = "llm_timeout"
+
+
+class ProviderUnreachable(ProviderError):
+    """Nothing answers at the provider's address."""
+
+
+class ProviderConnectionLost(ProviderError):
+    """The connection broke in the middle of a reply."""
+
+
+class ProviderMalformedReply(ProviderError):
+    """What came back is not the protocol."""
+
+
+class ProviderBadRequest(ProviderError):
+    """The provider refused the request as it stands."""
+
+
+class ProviderModelNotFound(ProviderBadRequest):
+    """The provider does not know the model."""
+
+
+class ProviderContentFiltered(ProviderError):
+    """The provider's filter stopped the request or the reply."""
+
+
+class ContextTooLong(ProviderBadRequest):
+    """The request does not fit the model's context window. Numbers are tokens, where known."""
+
+    def __init__(
+        self, message: str, *, detail: str = "", tokens: int | None = None, context_window: int | None = None
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.tokens = tokens
+        self.context_window = context_window

@@ -1,0 +1,1 @@
+"""What the product does: operations over several nouns, and the one loop that answers messages."""

@@ -1,0 +1,371 @@
+"""Agents: creating, changing and showing them with their memory, tools and default conversation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from tertulia.context.compiler import is_timezone
+from tertulia.domain.agents import Agent, AgentActivity, AgentType, CompactionSettings
+from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
+from tertulia.domain.clock import utc_now
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound
+from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
+from tertulia.domain.messages import Message
+from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.domain.tools import ToolSpec
+from tertulia.engine.base_tools import base_rules, base_tools
+from tertulia.engine.compiling import recompiled, system_message
+from tertulia.engine.conversations import in_context_ids
+from tertulia.engine.prompts import default_system
+from tertulia.engine.runs import NewMessage, Runs
+from tertulia.engine.tool_rules import check_rules
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.store import AgentQuery, Page, Store, Transaction
+from tertulia.ports.tool import Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBlock:
+    """A memory block that is created with its agent."""
+
+    label: str
+    value: str
+    description: str | None = None
+    limit: int = DEFAULT_LIMIT
+    read_only: bool = False
+    metadata: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    hidden: bool | None = None
+    is_template: bool = False
+    template_name: str | None = None
+    template_id: str | None = None
+    base_template_id: str | None = None
+    deployment_id: str | None = None
+    entity_id: str | None = None
+    project_id: str | None = None
+    preserve_on_migration: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDraft:
+    """What a client says of an agent to be; None takes the default.
+
+    ``initial_messages`` begin the default conversation. ``memory_variables`` replace ``{{name}}`` in block values.
+    """
+
+    name: str | None = None
+    agent_type: AgentType = "letta_v1_agent"
+    system: str | None = None
+    description: str | None = None
+    model: str | None = None
+    model_settings: ModelSettings | None = None
+    context_window_limit: int | None = None
+    embedding: str | None = None
+    compaction_settings: CompactionSettings | None = None
+    tools: tuple[str, ...] = ()
+    tool_ids: tuple[str, ...] = ()
+    include_base_tools: bool = True
+    include_base_tool_rules: bool | None = None
+    tool_rules: tuple[dict[str, Any], ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] | None = None
+    timezone: str = "UTC"
+    hidden: bool | None = None
+    message_buffer_autoclear: bool = False
+    project_id: str | None = None
+    max_files_open: int | None = None
+    per_file_view_window_char_limit: int | None = None
+    memory_blocks: tuple[NewBlock, ...] = ()
+    block_ids: tuple[str, ...] = ()
+    memory_variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    initial_messages: tuple[NewMessage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentView:
+    """An agent with everything that is shown of it. ``model`` is None when its provider is not configured any more."""
+
+    agent: Agent
+    activity: AgentActivity
+    blocks: list[Block]
+    tools: list[ToolSpec]
+    model: ModelCard | None
+    message_ids: list[str]
+
+
+class Agents:
+    """The operations on agents."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], runs: Runs) -> None:
+        self._runs = runs
+        self._store = store
+        self._catalogue = catalogue
+        self._tools = tools
+
+    async def create(self, draft: AgentDraft) -> AgentView:
+        """Make an agent, its new blocks and its default conversation.
+
+        :raises InvalidArgument: if its model, settings, tools or timezone cannot be used.
+        :raises NotFound: if a block or tool id names nothing.
+        """
+        agent = self._agent(draft)
+        blocks = [_block(new, draft.memory_variables) for new in draft.memory_blocks]
+        messages = [_initial(new, agent) for new in draft.initial_messages]
+        return self._view(await self._store.write(partial(_insert, agent, blocks, draft.block_ids, messages)))
+
+    async def get(self, agent_id: str) -> AgentView:
+        return self._view(await self._store.read(lambda tx: _load(tx, tx.agents.get(agent_id))))
+
+    async def find(self, query: AgentQuery) -> list[AgentView]:
+        loaded = await self._store.read(lambda tx: [_load(tx, agent) for agent in tx.agents.find(query)])
+        return [self._view(each) for each in loaded]
+
+    async def update(self, agent_id: str, changes: Mapping[str, Any]) -> AgentView:
+        """Change the named fields of the agent; ``block_ids`` replaces its blocks, the ``last_…`` fields its activity.
+
+        :raises InvalidArgument: as for ``create``.
+        """
+        fields = dict(changes)
+        block_ids: Sequence[str] | None = fields.pop("block_ids", None)
+        activity = {name: fields.pop(name) for name in AgentActivity.__struct_fields__ if name in fields}
+
+        def write(tx: Transaction) -> _Loaded:
+            agent = replace(tx.agents.get(agent_id), **fields, updated_at=utc_now())
+            self._check(agent)
+            tx.agents.update(agent)
+            if block_ids is not None:
+                _set_blocks(tx, agent_id, block_ids)
+            if activity:
+                tx.agents.set_activity(agent_id, replace(tx.agents.activity([agent_id])[agent_id], **activity))
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
+
+    async def delete(self, agent_id: str) -> None:
+        """Remove the agent and all that was said with it; what it is running is stopped first."""
+        await self._runs.cancel_agent(agent_id)
+        await self._store.write(lambda tx: tx.agents.delete(agent_id))
+
+    async def attach_block(self, agent_id: str, block_id: str) -> AgentView:
+        def write(tx: Transaction) -> _Loaded:
+            agent, block = tx.agents.get(agent_id), tx.blocks.get(block_id)
+            _check_labels([*tx.blocks.of_agents([agent_id])[agent_id], block])
+            tx.blocks.attach(agent_id, block_id)
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
+
+    async def detach_block(self, agent_id: str, block_id: str) -> AgentView:
+        def write(tx: Transaction) -> _Loaded:
+            agent = tx.agents.get(agent_id)
+            if block_id not in {block.id for block in tx.blocks.of_agents([agent_id])[agent_id]}:
+                raise NotFound("Block", block_id)
+            tx.blocks.detach(agent_id, block_id)
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
+
+    async def block_by_label(self, agent_id: str, label: str) -> Block:
+        return await self._store.read(lambda tx: _labelled(tx, agent_id, label))
+
+    async def edit_block(self, block_id: str, changes: Mapping[str, Any]) -> Block:
+        """Change the named fields of a block, whoever else uses it.
+
+        :raises BlockLimitExceeded: if the value is longer than the limit.
+        """
+        return await self._store.write(lambda tx: _edit(tx, tx.blocks.get(block_id), changes))
+
+    async def edit_block_by_label(self, agent_id: str, label: str, changes: Mapping[str, Any]) -> Block:
+        return await self._store.write(lambda tx: _edit(tx, _labelled(tx, agent_id, label), changes))
+
+    async def recompile(self, agent_id: str, *, dry_run: bool, update_timestamp: bool) -> str:
+        """The default conversation's system prompt, compiled now; stored unless it is a dry run."""
+        work = partial(recompiled, agent_id, dry_run=dry_run, update_timestamp=update_timestamp)
+        return await (self._store.read(work) if dry_run else self._store.write(work))
+
+    async def reset_messages(self, agent_id: str) -> AgentView:
+        """Forget the default conversation's messages, the system prompt aside."""
+
+        def write(tx: Transaction) -> _Loaded:
+            agent = tx.agents.get(agent_id)
+            active = tx.runs.active(agent_id)
+            if active is not None:
+                raise ConversationBusy(active.id)
+            tx.messages.reset(agent_id)
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
+
+    def tool_named(self, name: str) -> ToolSpec:
+        found = next((tool.spec for tool in self._tools.values() if tool.spec.name == name), None)
+        if found is None:
+            raise InvalidArgument(f"INVALID_ARGUMENT: there is no tool named '{name}'. GET /v1/tools/ lists them.")
+        return found
+
+    def _agent(self, draft: AgentDraft) -> Agent:
+        now, agent_id = utc_now(), new_agent_id()
+        model = draft.model or self._catalogue.default_model
+        if model is None:
+            raise InvalidArgument(
+                "INVALID_ARGUMENT: no model given and no default model is configured. Name one in 'model' "
+                "(GET /v1/models/ lists them) or set TERTULIA_DEFAULT_MODEL.",
+            )
+        names = [*(base_tools(draft.agent_type) if draft.include_base_tools else ()), *draft.tools]
+        tool_ids = dict.fromkeys([*(self.tool_named(name).id for name in names), *draft.tool_ids])
+        rules = base_rules(draft.agent_type, names, wanted=draft.include_base_tool_rules)
+        agent = Agent(
+            id=agent_id,
+            name=draft.name or f"agent {agent_id[-6:]}",
+            agent_type=draft.agent_type,
+            system=default_system(draft.agent_type) if draft.system is None else draft.system,
+            model=model,
+            created_at=now,
+            updated_at=now,
+            description=draft.description,
+            model_settings=draft.model_settings,
+            context_window_limit=draft.context_window_limit,
+            embedding=draft.embedding,
+            compaction_settings=draft.compaction_settings,
+            tool_ids=tuple(tool_ids),
+            tool_rules=(*rules, *draft.tool_rules),
+            tags=tuple(dict.fromkeys(draft.tags)),
+            metadata=draft.metadata,
+            timezone=draft.timezone,
+            hidden=draft.hidden,
+            message_buffer_autoclear=draft.message_buffer_autoclear,
+            project_id=draft.project_id,
+            max_files_open=draft.max_files_open,
+            per_file_view_window_char_limit=draft.per_file_view_window_char_limit,
+        )
+        self._check(agent)
+        return agent
+
+    def _check(self, agent: Agent) -> None:
+        """Refuse what could not answer a message later."""
+        self._catalogue.resolve(agent.model)
+        check_rules(agent.tool_rules)
+        if agent.model_settings is not None:
+            self._catalogue.check_settings(agent.model, agent.model_settings)
+        if not is_timezone(agent.timezone):
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: unknown timezone '{agent.timezone}'. Use an IANA name such as 'Europe/Madrid'.",
+            )
+        for tool_id in agent.tool_ids:
+            if tool_id not in self._tools:
+                raise NotFound("Tool", tool_id)
+
+    def _view(self, loaded: "_Loaded") -> AgentView:
+        agent = loaded.agent
+        try:
+            model = self._catalogue.resolve(agent.model)[1]
+        except InvalidArgument:
+            model = None  # its provider was taken out of the configuration; the agent is still there to be shown
+        return AgentView(
+            agent=agent,
+            activity=loaded.activity,
+            blocks=loaded.blocks,
+            tools=[tool.spec for id_ in agent.tool_ids if (tool := self._tools.get(id_))],
+            model=model,
+            message_ids=loaded.message_ids,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    agent: Agent
+    activity: AgentActivity
+    blocks: list[Block]
+    message_ids: list[str]
+
+
+def _load(tx: Transaction, agent: Agent) -> _Loaded:
+    ids, default = [agent.id], tx.conversations.get(agent.id)
+    return _Loaded(
+        agent,
+        tx.agents.activity(ids)[agent.id],
+        tx.blocks.of_agents(ids)[agent.id],
+        in_context_ids(tx, default),
+    )
+
+
+def _insert(
+    agent: Agent, blocks: Sequence[Block], block_ids: Sequence[str], messages: Sequence[Message], tx: Transaction
+) -> _Loaded:
+    shared = [tx.blocks.get(block_id) for block_id in dict.fromkeys(block_ids)]
+    _check_labels([*blocks, *shared])
+    tx.agents.insert(agent)
+    for block in blocks:
+        tx.blocks.insert(block)
+    for block in (*blocks, *shared):
+        tx.blocks.attach(agent.id, block.id)
+    default = Conversation(id=agent.id, agent_id=agent.id, created_at=agent.created_at, updated_at=agent.created_at)
+    tx.conversations.insert(default, system_message(agent, [*blocks, *shared], default))
+    if messages:
+        tx.messages.append(default.id, messages)
+    return _load(tx, agent)
+
+
+def _set_blocks(tx: Transaction, agent_id: str, block_ids: Sequence[str]) -> None:
+    blocks = [tx.blocks.get(block_id) for block_id in dict.fromkeys(block_ids)]
+    _check_labels(blocks)
+    for attached in tx.blocks.of_agents([agent_id])[agent_id]:
+        tx.blocks.detach(agent_id, attached.id)
+    for block in blocks:
+        tx.blocks.attach(agent_id, block.id)
+
+
+def _check_labels(blocks: Sequence[Block]) -> None:
+    """An agent addresses its blocks by label, so each of them must be its own."""
+    by_label: dict[str, str] = {}
+    for block in blocks:
+        if by_label.setdefault(block.label, block.id) != block.id:
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: an agent cannot have two memory blocks labelled '{block.label}'. "
+                "Rename one, or detach the other first.",
+            )
+
+
+def _labelled(tx: Transaction, agent_id: str, label: str) -> Block:
+    tx.agents.get(agent_id)
+    found = next((block for block in tx.blocks.of_agents([agent_id])[agent_id] if block.label == label), None)
+    if found is None:
+        raise NotFound("Block", label)
+    return found
+
+
+def _edit(tx: Transaction, block: Block, changes: Mapping[str, Any]) -> Block:
+    edited = check(replace(block, **changes, updated_at=utc_now()))
+    if edited.label != block.label:
+        for agents_blocks in tx.blocks.of_agents(
+            [agent.id for agent in tx.agents.find(AgentQuery(page=Page(limit=None), block_id=block.id))]
+        ).values():
+            _check_labels([*(other for other in agents_blocks if other.id != block.id), edited])
+    return tx.blocks.replace(edited)
+
+
+def _block(new: NewBlock, variables: Mapping[str, str]) -> Block:
+    now, value = utc_now(), new.value
+    for name, replacement in variables.items():
+        value = value.replace("{{" + name + "}}", replacement)
+    fields: dict[str, Any] = {name: getattr(new, name) for name in NewBlock.__slots__} | {"value": value}
+    return check(Block(id=new_block_id(), created_at=now, updated_at=now, **fields))
+
+
+def _initial(new: NewMessage, agent: Agent) -> Message:
+    return Message(
+        id=new_message_id(),
+        agent_id=agent.id,
+        conversation_id=agent.id,
+        role=new.role,
+        content=new.content,
+        created_at=utc_now(),
+        otid=new.otid,
+        name=new.name,
+        sender_id=new.sender_id,
+        group_id=new.group_id,
+        batch_item_id=new.batch_item_id,
+    )

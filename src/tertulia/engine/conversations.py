@@ -1,0 +1,157 @@
+"""Conversations: opening, changing, showing and removing an agent's threads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from tertulia.domain.clock import utc_now
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
+from tertulia.domain.models import ModelSettings
+from tertulia.engine.compiling import recompiled, system_message
+from tertulia.engine.history import Histories
+from tertulia.engine.runs import Runs
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.store import ConversationQuery, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationDraft:
+    """What a client says of a conversation to be."""
+
+    summary: str | None = None
+    description: str | None = None
+    model: str | None = None
+    model_settings: ModelSettings | None = None
+    context_window_limit: int | None = None
+    hidden: bool = False
+
+
+class Conversations:
+    """The operations on conversations. Ids are stored ids; ``resolve`` makes them from the wire's."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, runs: Runs, histories: Histories) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._runs = runs
+        self._histories = histories
+
+    def resolve(self, conversation_id: str, agent_id: str | None = None) -> str:
+        """The stored id: an agent's default conversation is stored under the agent's id.
+
+        Clients of before ``default`` put the agent's id in its place, which so needs no case of its own.
+
+        :raises InvalidArgument: if ``default`` comes without an agent.
+        """
+        if conversation_id != DEFAULT_CONVERSATION:
+            return conversation_id
+        if agent_id is None:
+            raise InvalidArgument(
+                "INVALID_ARGUMENT: 'default' names the default conversation of an agent: pass agent_id as well.",
+            )
+        return agent_id
+
+    async def create(self, agent_id: str, draft: ConversationDraft) -> Conversation:
+        """Open a conversation with an agent.
+
+        :raises NotFound: if there is no such agent.
+        :raises InvalidArgument: if the model or its settings cannot be used.
+        """
+        now = utc_now()
+        conversation = Conversation(
+            id=new_conversation_id(),
+            agent_id=agent_id,
+            created_at=now,
+            updated_at=now,
+            summary=draft.summary,
+            description=draft.description,
+            model=draft.model,
+            model_settings=draft.model_settings,
+            context_window_limit=draft.context_window_limit,
+            hidden=draft.hidden,
+        )
+        return await self._store.write(partial(self._insert, conversation))
+
+    async def get(self, conversation_id: str) -> Conversation:
+        return await self._store.read(lambda tx: _get(tx, conversation_id))
+
+    async def with_context(self, conversation_id: str) -> tuple[Conversation, list[str]]:
+        """The conversation and the ids of the messages that the model is shown."""
+
+        def read(tx: Transaction) -> tuple[Conversation, list[str]]:
+            conversation = _get(tx, conversation_id)
+            return conversation, in_context_ids(tx, conversation)
+
+        return await self._store.read(read)
+
+    async def find(self, query: ConversationQuery) -> list[Conversation]:
+        return await self._store.read(lambda tx: tx.conversations.find(query))
+
+    async def update(self, conversation_id: str, changes: Mapping[str, Any]) -> Conversation:
+        """Change the named fields. ``archived`` also sets or clears ``archived_at``.
+
+        :raises InvalidArgument: if the model or its settings cannot be used.
+        """
+
+        def write(tx: Transaction) -> Conversation:
+            now, before = utc_now(), _get(tx, conversation_id)
+            after = replace(before, **changes, updated_at=now)
+            if after.archived != before.archived:
+                after = replace(after, archived_at=now if after.archived else None)
+            self._check(tx, after)
+            tx.conversations.update(after)
+            return after
+
+        return await self._store.write(write)
+
+    async def delete(self, conversation_id: str) -> None:
+        """Remove a conversation; what it is running is stopped first.
+
+        :raises InvalidArgument: for a default conversation, which lives as long as its agent.
+        """
+        conversation = await self.get(conversation_id)
+        if conversation.is_default:
+            raise InvalidArgument(
+                "INVALID_ARGUMENT: the default conversation cannot be deleted. Reset it with PATCH "
+                f"/v1/agents/{conversation.agent_id}/reset-messages, or delete the agent.",
+            )
+        await self._runs.cancel_conversation(conversation_id)
+        await self._store.write(lambda tx: tx.conversations.delete(conversation_id))
+        self._histories.forget(conversation_id)
+
+    async def recompile(self, conversation_id: str, *, dry_run: bool) -> str:
+        """The system prompt, compiled now; stored unless it is a dry run."""
+        work = partial(recompiled, conversation_id, dry_run=dry_run)
+        return await (self._store.read(work) if dry_run else self._store.write(work))
+
+    def _insert(self, conversation: Conversation, tx: Transaction) -> Conversation:
+        agent = tx.agents.get(conversation.agent_id)
+        self._check(tx, conversation)
+        blocks = tx.blocks.of_agents([agent.id])[agent.id]
+        tx.conversations.insert(conversation, system_message(agent, blocks, conversation))
+        return tx.conversations.get(conversation.id)
+
+    def _check(self, tx: Transaction, conversation: Conversation) -> None:
+        if conversation.model is not None:
+            self._catalogue.resolve(conversation.model)
+        if conversation.model_settings is not None:
+            model = conversation.model or tx.agents.get(conversation.agent_id).model
+            self._catalogue.check_settings(model, conversation.model_settings)
+
+
+def in_context_ids(tx: Transaction, conversation: Conversation) -> list[str]:
+    """The ids of the messages that the model is shown, the system prompt first."""
+    return [tx.messages.system(conversation.id).id, *tx.messages.ids_from(conversation.id, conversation.context_from)]
+
+
+def _get(tx: Transaction, conversation_id: str) -> Conversation:
+    try:
+        return tx.conversations.get(conversation_id)
+    except NotFound:
+        # An agent's id stands for its default conversation; say what was asked for.
+        noun = "Agent" if conversation_id.startswith("agent-") else "Conversation"
+        raise NotFound(noun, conversation_id) from None

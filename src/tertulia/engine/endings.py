@@ -1,0 +1,48 @@
+"""How a run ends, and the words its readers are told."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from tertulia.domain.errors import ProviderError, TertuliaError
+from tertulia.domain.events import Failed
+from tertulia.domain.runs import RunStatus, StopReason
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run is over; ``failed`` is what went wrong, if that is why."""
+
+    stop_reason: StopReason
+    failed: Failed | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        if self.stop_reason == "cancelled":
+            return "cancelled"
+        return "failed" if self.failed else "completed"
+
+
+CANCELLED = Ending("cancelled")
+CRASHED = Ending(
+    "error",
+    Failed(
+        "internal_error",
+        "The server stopped while it was answering this message.",
+        "The run was interrupted by a restart. What was finished is in the history; send the message again to go on.",
+    ),
+)
+
+
+def failure(error: Exception) -> Ending:
+    """The ending that an error makes of a run."""
+    if isinstance(error, ProviderError):
+        return Ending("llm_api_error", Failed(error.error_type, error.message, error.detail, error.retry_after))
+    if isinstance(error, TertuliaError):
+        return Ending("error", Failed("internal_error", error.message, error.message))
+    _log.error("run_failed", error=repr(error), exc_info=error)
+    # The log has the rest; a reply is no place for the server's internals.
+    detail = f"{type(error).__name__}. The server's log has the details under this run's id."
+    return Ending("error", Failed("internal_error", "The server failed while it was answering this message.", detail))

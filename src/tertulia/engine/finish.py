@@ -1,0 +1,85 @@
+"""Ending a run: whatever happened, one transaction leaves the conversation ready for its next message."""
+
+import time
+
+from msgspec.structs import replace
+
+from tertulia.context.pairing import interrupted_return
+from tertulia.domain.agents import AgentActivity
+from tertulia.domain.clock import utc_now
+from tertulia.domain.events import Ended, Event, MessageAdded, Stopped, UsageReported
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Run, StepStatus
+from tertulia.engine.endings import Ending
+from tertulia.engine.loop import return_message
+from tertulia.engine.steps import StepRecord
+from tertulia.engine.turn import Turn
+from tertulia.ports.store import Transaction
+
+
+async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Run:
+    """Store the last reply (as far as it came), a return for every call that has none, and the run's end.
+
+    Readers are told that it ended when that is durable.
+    """
+    whole = ending.status == "completed"
+    reply = open_step.message(partial=not whole) if open_step else None
+    mended = [return_message(turn, interrupted_return(call), None) for call in turn.history.unanswered()]
+    messages = [*mended, *([reply] if reply else [])]
+    run = _ended(turn, ending)
+
+    def write(tx: Transaction) -> None:
+        if open_step is not None:
+            status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
+            open_step.write(tx, open_step.step(status, ending.stop_reason, error=ending))
+        tx.runs.update(run)
+        tx.conversations.touch(run.conversation_id, last_run_completion=run.completed_at)
+        tx.agents.set_activity(run.agent_id, activity_of(run))
+
+    await turn.commit(write, messages=messages, events=[*_added(mended), *end_events(turn, ending)])
+    return run
+
+
+def end_plainly(run: Run, ending: Ending, tx: Transaction) -> None:
+    """End a run that could not be ended with all its details."""
+    failed = ending.failed
+    error = {"error_type": failed.error_type, "message": failed.message, "detail": failed.detail} if failed else None
+    tx.runs.update(
+        replace(run, status=ending.status, stop_reason=ending.stop_reason, completed_at=utc_now(), error=error)
+    )
+
+
+def activity_of(run: Run) -> AgentActivity:
+    """What the agent's record says of a run that ended."""
+    return AgentActivity(
+        last_run_completion=run.completed_at,
+        last_run_duration_ms=(run.total_duration_ns or 0) // 1_000_000,
+        last_stop_reason=run.stop_reason,
+    )
+
+
+def end_events(turn: Turn, ending: Ending) -> list[Event]:
+    """The log's last events: only a run that came to its own end reports what it used."""
+    stopped = Stopped(ending.stop_reason)
+    if ending.failed is not None:
+        return [stopped, ending.failed, Ended()]
+    if ending.status == "cancelled":
+        return [stopped, Ended()]
+    return [stopped, UsageReported(turn.usage, turn.step_count, turn.context_tokens), Ended()]
+
+
+def _ended(turn: Turn, ending: Ending) -> Run:
+    failed = ending.failed
+    return replace(
+        turn.run,
+        status=ending.status,
+        stop_reason=ending.stop_reason,
+        completed_at=utc_now(),
+        total_duration_ns=time.monotonic_ns() - turn.started_ns,
+        ttft_ns=turn.ttft_ns,
+        error={"error_type": failed.error_type, "message": failed.message, "detail": failed.detail} if failed else None,
+    )
+
+
+def _added(messages: list[Message]) -> list[Event]:
+    return [MessageAdded(message) for message in messages]

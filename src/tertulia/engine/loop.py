@@ -1,0 +1,132 @@
+"""The loop: ask the model, run the tools it calls, ask again, until a reply calls none.
+
+Every way of reading a reply reads what this loop writes to the run's log. A reply is made durable before the tools it
+calls run, and each return when it is there, so that whatever happens the history is one that providers accept.
+"""
+
+import time
+from contextlib import aclosing
+
+from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import ProviderConnectionLost, ProviderContentFiltered
+from tertulia.domain.events import MessageAdded
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
+from tertulia.domain.runs import StopReason
+from tertulia.engine.endings import Ending
+from tertulia.engine.steps import StepRecord
+from tertulia.engine.tool_calls import returned, run_calls
+from tertulia.engine.turn import Turn
+from tertulia.ports.provider import ModelRequest
+
+
+class Loop:
+    """The loop of one turn. ``open_step`` is the step whose reply is not stored yet, complete or not."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.open_step: StepRecord | None = None
+        self._turn = turn
+
+    async def run(self) -> Ending:
+        """Answer the turn's message. The last reply is left in ``open_step``, to be stored with the run's end.
+
+        :raises ProviderError: if the model's reply could not be had.
+        """
+        turn = self._turn
+        while True:
+            step = self.open_step = StepRecord(turn, request_for(turn))
+            await _ask(turn, step)
+            calls = [part for part in step.reply.content() if isinstance(part, ToolCallPart)]
+            last = turn.step_count >= turn.max_steps
+            if not calls and (last or not turn.rules.missing):
+                return Ending(_why_it_ended(step))
+            await self._store_reply(step)
+            await _run_tools(turn, step, calls)
+            if turn.rules.over and not turn.rules.missing:
+                return Ending("tool_rule")
+            if last:
+                return Ending("max_steps")
+
+    async def _store_reply(self, step: StepRecord) -> None:
+        message, record = step.message(partial=False), step.step("success", None)
+        await self._turn.commit(lambda tx: step.write(tx, record), messages=[message] if message else [])
+        self.open_step = None
+
+
+def request_for(turn: Turn) -> ModelRequest:
+    """The model call that the history as it stands asks for, with the tools that the rules allow now."""
+    rules, history = turn.rules, turn.history.shown()
+    names = rules.allowed(list(turn.tools)) if rules else list(turn.tools)
+    forced = rules.forced
+    if rules.missing and history and history[-1].role == "assistant":
+        # The model wanted to end before it may: only what is missing is left to do.
+        names, forced = rules.missing, True
+    return ModelRequest(
+        model=turn.card.name,
+        system=turn.system,
+        messages=history,
+        tools=tuple(turn.tools[name].spec for name in names if name in turn.tools),
+        tool_choice="required" if forced else "auto",
+        settings=turn.settings,
+        instructions=turn.agent.system,
+        memory=turn.memory,
+        cache_key=turn.conversation.id,
+        context_window=turn.context_window,
+    )
+
+
+async def _ask(turn: Turn, step: StepRecord) -> None:
+    turn.step_count += 1
+    try:
+        async with aclosing(turn.provider.stream(step.request)) as events:
+            async for event in events:
+                delta = step.reply.push(event)
+                if delta is not None:
+                    turn.log.append(delta)
+                    if turn.ttft_ns is None:
+                        turn.ttft_ns = time.monotonic_ns() - turn.started_ns
+    finally:
+        step.asked()
+    finished = step.reply.finished
+    if finished is None:
+        raise ProviderConnectionLost(f"{turn.provider.name} ended its reply without finishing it.")
+    if finished.reason == "content_filter":
+        raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
+    turn.usage += step.usage
+    turn.context_tokens = step.usage.total_tokens or None
+
+
+def _why_it_ended(step: StepRecord) -> StopReason:
+    finished = step.reply.finished
+    return "max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn"
+
+
+async def _run_tools(turn: Turn, step: StepRecord, calls: list[ToolCallPart]) -> None:
+    begun, left = time.monotonic_ns(), len(calls)
+    parallel = turn.settings is None or turn.settings.parallel_tool_calls is not False
+    async with aclosing(run_calls(calls, turn.tools, turn.tool_context, turn.rules, parallel=parallel)) as outcomes:
+        async for call, outcome in outcomes:
+            left -= 1
+            message = return_message(turn, returned(call, outcome), step.id)
+            record = step.step("success", None, tools_ns=time.monotonic_ns() - begun)
+            await turn.commit(
+                lambda tx, record=record, last=left == 0: tx.steps.update(record) if last else None,
+                messages=[message],
+                events=[MessageAdded(message)],
+            )
+
+
+def return_message(turn: Turn, part: ToolReturnPart, step_id: str | None) -> Message:
+    """A tool's return as a message of the turn's conversation."""
+    return Message(
+        id=new_message_id(),
+        agent_id=turn.agent.id,
+        conversation_id=turn.conversation.id,
+        role="tool",
+        content=(part,),
+        created_at=utc_now(),
+        run_id=turn.run.id,
+        step_id=step_id,
+        name=part.name,
+        is_err=part.status == "error",
+    )

@@ -1,0 +1,156 @@
+"""One step being taken: the request, the reply while it arrives, and the record of both."""
+
+import hashlib
+import time
+
+import msgspec
+
+from tertulia.domain.clock import utc_now
+from tertulia.domain.ids import new_step_id
+from tertulia.domain.messages import Message
+from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.domain.runs import Step, StepStatus, StepTrace, StopReason, Usage
+from tertulia.domain.tools import ToolSpec
+from tertulia.engine.endings import Ending
+from tertulia.engine.reply import Reply
+from tertulia.engine.turn import Turn
+from tertulia.ports.provider import MemoryView, ModelRequest
+from tertulia.ports.store import Transaction
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request without its history: what the steps of a conversation share until memory or settings change."""
+
+    handle: str
+    system: str
+    instructions: str
+    tools: tuple[ToolSpec, ...]
+    memory: tuple[MemoryView, ...]
+    settings: ModelSettings | None = None
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool | None = None
+    cache_key: str | None = None
+    context_window: int | None = None
+
+    def request(self, model: str, messages: list[Message]) -> ModelRequest:
+        return ModelRequest(
+            model=model,
+            system=self.system,
+            instructions=self.instructions,
+            messages=messages,
+            tools=self.tools,
+            memory=self.memory,
+            settings=self.settings,
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            cache_key=self.cache_key,
+            context_window=self.context_window,
+        )
+
+
+def frame_of(card: ModelCard, request: ModelRequest) -> Frame:
+    return Frame(
+        handle=card.handle,
+        system=request.system,
+        instructions=request.instructions,
+        tools=request.tools,
+        memory=request.memory,
+        settings=request.settings,
+        tool_choice=request.tool_choice,
+        parallel_tool_calls=request.parallel_tool_calls,
+        cache_key=request.cache_key,
+        context_window=request.context_window,
+    )
+
+
+class StepRecord:
+    """A step of a turn from its start; ``write`` stores it with its trace."""
+
+    def __init__(self, turn: Turn, request: ModelRequest) -> None:
+        self.request = request
+        self.id = new_step_id()
+        self.created_at = utc_now()
+        self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids)
+        self._turn = turn
+        self._head = turn.history.head
+        self._start_ns = time.time_ns()
+        self._asked_ns = self._begun_ns = time.monotonic_ns()
+        self._llm_ns: int | None = None
+
+    def asked(self) -> None:
+        """The reply is complete, or broke off."""
+        self._llm_ns = time.monotonic_ns() - self._asked_ns
+
+    @property
+    def usage(self) -> Usage:
+        finished = self.reply.finished
+        return (finished and finished.usage) or Usage()
+
+    def message(self, *, partial: bool) -> Message | None:
+        """The reply as a message of the history; None if there is nothing in it."""
+        content = self.reply.partial_content() if partial else self.reply.content()
+        if not content:
+            return None
+        turn = self._turn
+        return Message(
+            id=self.reply.message_id,
+            agent_id=turn.agent.id,
+            conversation_id=turn.conversation.id,
+            role="assistant",
+            content=content,
+            created_at=self.reply.created_at,
+            run_id=turn.run.id,
+            step_id=self.id,
+            model=turn.card.handle,
+            partial=partial,
+        )
+
+    def step(
+        self, status: StepStatus, stop_reason: StopReason | None, *, error: Ending | None = None, tools_ns: int = 0
+    ) -> Step:
+        turn, finished = self._turn, self.reply.finished
+        failed = error.failed if error else None
+        return Step(
+            id=self.id,
+            run_id=turn.run.id,
+            agent_id=turn.agent.id,
+            conversation_id=turn.conversation.id,
+            status=status,
+            created_at=self.created_at,
+            model=turn.card.name,
+            model_handle=turn.card.handle,
+            model_endpoint=turn.card.endpoint,
+            provider_name=turn.card.provider_name,
+            provider_category=turn.card.provider_category,
+            context_window_limit=turn.context_window,
+            usage=self.usage,
+            stop_reason=stop_reason,
+            error_type=failed.error_type if failed else None,
+            error_data={"message": failed.message, "detail": failed.detail} if failed else None,
+            tags=turn.agent.tags,
+            request_id=finished.request_id if finished else None,
+            step_start_ns=self._start_ns,
+            step_ns=time.monotonic_ns() - self._begun_ns,
+            llm_request_start_ns=self._start_ns,
+            llm_request_ns=self._llm_ns,
+            tool_execution_ns=tools_ns or None,
+        )
+
+    def write(self, tx: Transaction, step: Step) -> None:
+        """Store the step and what is needed to show its request and reply as they were."""
+        finished = self.reply.finished
+        data = msgspec.json.encode(frame_of(self._turn.card, self.request))
+        digest = hashlib.sha256(data).hexdigest()
+        tx.steps.insert(step)
+        tx.steps.put_frame(digest, data)
+        tx.steps.put_trace(
+            StepTrace(
+                step_id=self.id,
+                conversation_id=self._turn.conversation.id,
+                frame=digest,
+                context_from=self._turn.history.start,
+                head=self._head,
+                reply=finished.reply if finished else {},
+                created_at=self.created_at,
+            )
+        )

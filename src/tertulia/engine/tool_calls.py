@@ -1,0 +1,114 @@
+"""Running the tool calls of a reply: side by side where every tool allows it, one after the other where not."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+import structlog
+
+from tertulia.domain.messages import ToolCallPart, ToolReturnPart
+from tertulia.domain.tools import ToolOutcome
+from tertulia.engine.tool_rules import ToolRules
+from tertulia.ports.tool import Tool, ToolContext
+
+_log = structlog.get_logger(__name__)
+
+# Old prompts teach models to pass these; the engine has no use for them, and no tool takes them.
+IGNORED_ARGUMENTS = ("request_heartbeat", "inner_thoughts")
+
+
+async def run_calls(
+    calls: Sequence[ToolCallPart],
+    tools: Mapping[str, Tool],
+    context: ToolContext,
+    rules: ToolRules,
+    *,
+    parallel: bool,
+) -> AsyncGenerator[tuple[ToolCallPart, ToolOutcome], None]:
+    """Each call with its outcome, in the order they finish. Leaving the generator cancels what still runs.
+
+    Rules speak of the call before, so calls under rules run one after the other.
+    """
+    beside = parallel and not rules and all(call.name in tools and tools[call.name].spec.parallel for call in calls)
+    if len(calls) > 1 and beside:
+        async with aclosing(_beside(calls, tools, context)) as outcomes:
+            async for finished in outcomes:
+                yield finished
+        return
+    for call in calls:
+        refusal = rules.refusal(call.name, list(tools))
+        outcome = _error(refusal) if refusal else await run_call(call, tools, context, rules.prefilled(call.name))
+        if refusal is None:
+            rules.record(call.name, outcome.content if isinstance(outcome.content, str) else "")
+        yield call, outcome
+
+
+async def run_call(
+    call: ToolCallPart, tools: Mapping[str, Tool], context: ToolContext, prefilled: Mapping[str, Any] | None = None
+) -> ToolOutcome:
+    """The outcome of one call. Whatever a model or a tool does wrong is an outcome for the model to read."""
+    tool = tools.get(call.name)
+    if tool is None:
+        names = ", ".join(sorted(tools)) or "none"
+        return _error(f"There is no tool '{call.name}'. The tools you have: {names}.")
+    arguments = _arguments(call.arguments)
+    if isinstance(arguments, ToolOutcome):
+        return arguments
+    try:
+        outcome = await tool.call(arguments | dict(prefilled or {}), context)
+    except Exception as error:  # noqa: BLE001 a tool's own bug: the model is told, the log has the trace, the run goes on
+        _log.exception("tool_failed", tool=call.name, run_id=context.run_id)
+        return _error(f"The tool '{call.name}' failed: {type(error).__name__}: {error}")
+    return _clipped(outcome, tool.spec.return_char_limit)
+
+
+def returned(call: ToolCallPart, outcome: ToolOutcome) -> ToolReturnPart:
+    return ToolReturnPart(
+        tool_call_id=call.id,
+        name=call.name,
+        content=outcome.content,
+        status=outcome.status,
+        stdout=outcome.stdout,
+        stderr=outcome.stderr,
+    )
+
+
+async def _beside(
+    calls: Sequence[ToolCallPart], tools: Mapping[str, Tool], context: ToolContext
+) -> AsyncGenerator[tuple[ToolCallPart, ToolOutcome], None]:
+    tasks = {asyncio.create_task(run_call(call, tools, context)): call for call in calls}
+    try:
+        waiting = set(tasks)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield tasks[task], task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _arguments(text: str) -> dict[str, Any] | ToolOutcome:
+    try:
+        arguments: object = json.loads(text or "{}")
+    except ValueError as error:
+        return _error(f"The arguments are not valid JSON ({error}). Repeat the call with a JSON object.")
+    if not isinstance(arguments, dict):
+        return _error("The arguments must be a JSON object. Repeat the call with one.")
+    named = cast("dict[str, Any]", arguments)
+    return {name: value for name, value in named.items() if name not in IGNORED_ARGUMENTS}
+
+
+def _clipped(outcome: ToolOutcome, limit: int) -> ToolOutcome:
+    if not isinstance(outcome.content, str) or len(outcome.content) <= limit:
+        return outcome
+    note = f"… [clipped: {len(outcome.content)} characters, the limit is {limit}]"
+    return ToolOutcome(
+        content=outcome.content[:limit] + note, status=outcome.status, stdout=outcome.stdout, stderr=outcome.stderr
+    )
+
+
+def _error(text: str) -> ToolOutcome:
+    return ToolOutcome(content=text, status="error")

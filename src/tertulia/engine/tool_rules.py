@@ -1,0 +1,113 @@
+"""Tool rules: which tools a model may call next in a run, and when its calls end it.
+
+The rules are enforced by what a request offers the model and, where a model calls what was not offered, by an error
+return that says what is allowed. A rule's object is the API's, told apart by ``type``.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tertulia.domain.errors import Unsupported
+
+Rule = dict[str, Any]
+
+
+def check_rules(rules: Sequence[Rule]) -> None:
+    """Refuse rules that this release cannot keep.
+
+    :raises Unsupported: if one wants a person's approval.
+    """
+    for rule in rules:
+        if rule["type"] == "requires_approval":
+            raise Unsupported(
+                "UNSUPPORTED: tools that require approval are not available in this release of Tertulia: leave out "
+                f"the rule 'requires_approval' of '{rule['tool_name']}'.",
+            )
+
+
+class ToolRules:
+    """The rules of one run and what it has called so far."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = rules
+        self._counts: Counter[str] = Counter()
+        self._last: str | None = None
+        self._last_output = ""
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    @property
+    def over(self) -> bool:
+        """Whether a call has ended the run."""
+        return any(self._counts[rule["tool_name"]] for rule in self._of("exit_loop"))
+
+    @property
+    def missing(self) -> list[str]:
+        """The tools still to be called before the run may end."""
+        return [rule["tool_name"] for rule in self._of("required_before_exit") if not self._counts[rule["tool_name"]]]
+
+    @property
+    def forced(self) -> bool:
+        """Whether the model must call a tool now."""
+        return self._chosen() is not None
+
+    def allowed(self, names: Sequence[str]) -> list[str]:
+        """The tools of these that may be called now, in the same order."""
+        chosen = self._chosen()
+        return [name for name in names if (chosen is None or name in chosen) and not self._withheld(name)]
+
+    def refusal(self, name: str, names: Sequence[str]) -> str | None:
+        """Why the tool may not be called now, for the model to read; None if it may."""
+        allowed = self.allowed(names)
+        if name in allowed or name not in names:
+            return None
+        return f"A rule does not allow '{name}' now. Call one of: {', '.join(allowed) or 'no tool; answer instead'}."
+
+    def prefilled(self, name: str) -> Rule:
+        """The arguments that a rule sets for a call of the tool made now."""
+        nodes: list[Rule]
+        if self._last is None:
+            nodes = [rule for rule in self._of("run_first") if rule["tool_name"] == name]
+        else:
+            children = (rule for rule in self._of("constrain_child_tools") if rule["tool_name"] == self._last)
+            nodes = [node for rule in children for node in rule.get("child_arg_nodes") or () if node["name"] == name]
+        prefilled: Rule = {}
+        for node in nodes:
+            prefilled |= node.get("args") or {}
+        return prefilled
+
+    def record(self, name: str, output: str) -> None:
+        """A call has returned."""
+        self._counts[name] += 1
+        self._last, self._last_output = name, output
+
+    def _of(self, kind: str) -> list[Rule]:
+        return [rule for rule in self._rules if rule["type"] == kind]
+
+    def _chosen(self) -> set[str] | None:
+        """The tools that the next call must be one of; None if any may be."""
+        if self._last is None:
+            return {rule["tool_name"] for rule in self._of("run_first")} or None
+        after = {
+            child
+            for rule in self._of("constrain_child_tools")
+            if rule["tool_name"] == self._last
+            for child in rule["children"]
+        }
+        for rule in self._of("conditional"):
+            if rule["tool_name"] == self._last:
+                after |= self._conditional(rule)
+        return after or None
+
+    def _conditional(self, rule: Rule) -> set[str]:
+        child = rule["child_output_mapping"].get(self._last_output, rule.get("default_child"))
+        return {child} if child else set()
+
+    def _withheld(self, name: str) -> bool:
+        parents = [rule for rule in self._of("parent_last_tool") if name in rule["children"]]
+        if parents and all(rule["tool_name"] != self._last for rule in parents):
+            return True
+        limits = [rule["max_count_limit"] for rule in self._of("max_count_per_step") if rule["tool_name"] == name]
+        return any(self._counts[name] >= limit for limit in limits)

@@ -1,0 +1,57 @@
+"""Traces: a step's request to its provider, put together again from what never changes, and the reply as it came."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from tertulia.context.pairing import paired
+from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Step, StepTrace
+from tertulia.engine.steps import Frame
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.store import Store, Transaction
+
+_frames = msgspec.json.Decoder(Frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What was sent and what came back, as the provider's own objects."""
+
+    step: Step
+    stored: StepTrace
+    request: dict[str, Any]
+    reply: dict[str, Any]
+
+
+async def trace_of(store: Store, catalogue: Catalogue, step_id: str) -> Trace | None:
+    """The trace of a step; None if it was not kept, or the conversation that it quotes is gone.
+
+    :raises NotFound: if there is no such step.
+    """
+    parts = await store.read(partial(_parts, step_id))
+    if parts is None:
+        return None
+    step, stored, frame, history = parts
+    try:
+        provider, card = catalogue.resolve(frame.handle)
+    except InvalidArgument:
+        # The provider is not configured any more: the request is shown in our own terms.
+        request = msgspec.to_builtins(frame) | {"messages": msgspec.to_builtins(paired(history))}
+    else:
+        request = msgspec.json.decode(provider.encode(frame.request(card.name, paired(history))))
+    return Trace(step, stored, request, stored.reply)
+
+
+def _parts(step_id: str, tx: Transaction) -> tuple[Step, StepTrace, Frame, list[Message]] | None:
+    step, stored = tx.steps.get(step_id), tx.steps.trace(step_id)
+    if stored is None:
+        return None
+    try:
+        history = tx.messages.range(stored.conversation_id, stored.context_from, stored.head)
+    except NotFound:
+        return None
+    return step, stored, _frames.decode(tx.steps.frame(stored.frame)), history

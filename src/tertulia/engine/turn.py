@@ -1,0 +1,97 @@
+"""A turn: everything one run works with, and its way of making things durable before they are told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tertulia.domain.agents import Agent
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.events import Event
+from tertulia.domain.messages import Message
+from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.domain.runs import Run, Usage
+from tertulia.engine.history import History
+from tertulia.engine.tool_rules import ToolRules
+from tertulia.ports.event_log import RunLog
+from tertulia.ports.provider import MemoryView, Provider
+from tertulia.ports.store import Store, Transaction
+from tertulia.ports.tool import Tool, ToolContext
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One run while it is being answered. Only its own task touches it."""
+
+    run: Run
+    agent: Agent
+    conversation: Conversation
+    system: str
+    memory: tuple[MemoryView, ...]
+    provider: Provider
+    card: ModelCard
+    settings: ModelSettings | None
+    context_window: int
+    max_steps: int
+    tools: dict[str, Tool]
+    rules: ToolRules
+    tool_context: ToolContext
+    history: History
+    store: Store
+    log: RunLog
+    started_ns: int
+    usage: Usage = field(default_factory=Usage)
+    context_tokens: int | None = None
+    step_count: int = 0
+    ttft_ns: int | None = None
+
+    async def commit(
+        self, work: Callable[[Transaction], None], *, messages: Sequence[Message] = (), events: Sequence[Event] = ()
+    ) -> None:
+        """Store messages, whatever ``work`` writes and the events so far in one transaction; then tell the readers.
+
+        A cancel that comes meanwhile waits until what was written is also known here.
+        """
+        await uninterrupted(self._commit(work, messages, events))
+
+    async def _commit(
+        self, work: Callable[[Transaction], None], messages: Sequence[Message], events: Sequence[Event]
+    ) -> None:
+        chunk = self.log.stage(*events)
+
+        def write(tx: Transaction) -> int:
+            head = tx.messages.append(self.conversation.id, messages) if messages else self.history.head
+            work(tx)
+            if chunk is not None:
+                tx.events.append(self.run.id, chunk)
+            return head
+
+        try:
+            head = await self.store.write(write)
+        except BaseException:
+            self.log.discard(chunk)
+            raise
+        self.history.append(messages, head)
+        self.log.stored(chunk)
+
+
+async def uninterrupted(work: Awaitable[T]) -> T:
+    """The result of the work, which is carried to its end even if the caller is cancelled; the cancel comes after."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except BaseException:
+            if not task.done():
+                raise
+    if cancelled is not None:
+        task.exception()  # seen, so that it is not reported as forgotten
+        raise cancelled
+    return task.result()

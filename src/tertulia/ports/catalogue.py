@@ -1,0 +1,39 @@
+"""The catalogue of models: which provider answers for a handle."""
+
+from typing import Protocol
+
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
+from tertulia.ports.provider import Provider
+
+
+class Catalogue(Protocol):
+    @property
+    def default_model(self) -> str | None:
+        """The handle an agent gets that names none."""
+        ...
+
+    def resolve(self, handle: str) -> tuple[Provider, ModelCard]:
+        """The provider of a handle and what is known of the model; asks nobody.
+
+        :raises InvalidArgument: if the handle is not ``provider/model``, no such provider is configured (the message
+            says what to set), or its adapter does not exist yet.
+        """
+        ...
+
+    def card(self, handle: str) -> ModelCard:
+        """What is known of a handle's model, also where this release cannot send to it yet; asks nobody.
+
+        :raises InvalidArgument: if the handle is not ``provider/model`` or no such provider is known or configured.
+        """
+        ...
+
+    def check_settings(self, handle: str, settings: ModelSettings) -> None:
+        """Say whether the settings are of the handle's provider.
+
+        :raises InvalidArgument: if they are of another provider type.
+        """
+        ...
+
+    async def models(self) -> list[ModelCard]: ...
+    async def embeddings(self) -> list[EmbeddingCard]: ...
+    async def close(self) -> None: ...

@@ -1,0 +1,53 @@
+"""The event log: what happens in each run, numbered from 1, for any number of readers at any time."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, TypeAlias
+
+from tertulia.domain.events import Event
+from tertulia.ports.store import EventChunk
+
+Numbered: TypeAlias = tuple[int, Event]
+"""An event with its sequence id."""
+
+
+class RunLog(Protocol):
+    """The writing end of one run's events; there is one writer."""
+
+    def append(self, event: Event) -> None:
+        """Number the event and show it to the readers at once. It is stored a little later, or with the next stage."""
+        ...
+
+    def stage(self, *events: Event) -> EventChunk | None:
+        """Everything not stored yet with ``events`` at its end, for the caller to store in a transaction of its own.
+
+        Readers see the staged events only when ``stored`` says that the transaction is durable: what a reader is told
+        of as finished is finished. None when there is nothing to store.
+        """
+        ...
+
+    def stored(self, chunk: EventChunk | None) -> None:
+        """Say that a staged chunk is durable."""
+        ...
+
+    def discard(self, chunk: EventChunk | None) -> None:
+        """Say that a staged chunk could not be stored: what was staged in it never happened."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the log: nothing will follow. Readers that are behind still get all of it."""
+        ...
+
+
+class EventLog(Protocol):
+    def open(self, run_id: str) -> RunLog:
+        """Begin a run's log in this process."""
+        ...
+
+    def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
+        """The events after ``after`` in order, then those to come, until the run's ``Ended``.
+
+        Each item is all the events that were there when it was asked for, never empty.
+
+        :raises NotFound: if no event of such a run was ever kept.
+        """
+        ...

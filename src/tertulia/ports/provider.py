@@ -1,0 +1,138 @@
+"""A model provider: one method that streams a reply as typed events; a failure is an exception of ``domain.errors``.
+
+Providers only stream. A whole reply is the stream drained; there is no second code path.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from tertulia.domain.messages import Message
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
+from tertulia.domain.runs import Usage
+from tertulia.domain.tools import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """A memory block as the system prompt shows it; for providers that lay the prompt out themselves."""
+
+    label: str
+    value: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """Everything a model call depends on, in no provider's dialect.
+
+    ``model`` is the name without the provider. ``system`` is the compiled system prompt; ``instructions`` and
+    ``memory`` are what it was compiled from. ``messages`` is the history without it, oldest first: immutable objects
+    that come again in the next request, so an adapter may keep what it encoded of them by ``message.id``. Every tool
+    call in it has its return. ``tool_choice`` may name a tool. ``cache_key`` is the same for all requests of a
+    conversation.
+    """
+
+    model: str
+    system: str
+    messages: Sequence[Message]
+    tools: tuple[ToolSpec, ...] = ()
+    settings: ModelSettings | None = None
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool | None = None
+    instructions: str = ""
+    memory: tuple[MemoryView, ...] = ()
+    cache_key: str | None = None
+    context_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPiece:
+    """Visible reasoning. ``signature`` may come alone, with empty text, after the last piece."""
+
+    text: str
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenReasoningPiece:
+    """Reasoning withheld: redacted ``data`` to hand back, or None when the provider merely omits it."""
+
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A piece of the index-th tool call of the reply. ``id`` and ``name`` come with the first piece of it."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeItem:
+    """An item of the provider's own to store and hand back verbatim next turn."""
+
+    item: dict[str, Any]
+
+
+FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Always the last event. ``reply`` is the provider's reply as one object, for the trace."""
+
+    reason: FinishReason
+    usage: Usage | None
+    reply: dict[str, Any] = field(default_factory=dict[str, Any])
+    request_id: str | None = None
+
+
+ProviderEvent: TypeAlias = TextPiece | ReasoningPiece | HiddenReasoningPiece | ToolCallPiece | NativeItem | Finished
+
+
+class Provider(Protocol):
+    """One configured provider: a name that handles begin with, and the models behind it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provider_type(self) -> str:
+        """The catalogue's type, which ``model_settings.provider_type`` must match."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
+        """Ask the model. Closing the generator frees the connection at once.
+
+        :raises ProviderError: (a subclass of it) if the reply cannot be had or breaks off.
+        :raises InvalidArgument: if a setting cannot be expressed to this provider.
+        """
+        ...
+
+    def encode(self, request: ModelRequest) -> bytes:
+        """The body that ``stream`` would send, for traces and previews: the same bytes for the same request."""
+        ...
+
+    def card(self, model: str) -> ModelCard:
+        """What is known of a model without asking anybody, or a sensible guess for a name never heard of.
+
+        :raises InvalidArgument: if this provider surely does not have it.
+        """
+        ...
+
+    async def models(self) -> list[ModelCard]:
+        """The models on offer. Cached; a provider that is down offers the ones it is known to have, or none."""
+        ...
+
+    async def embeddings(self) -> list[EmbeddingCard]: ...
+
+    async def close(self) -> None: ...

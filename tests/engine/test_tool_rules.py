@@ -1,0 +1,119 @@
+"""Tool rules: what may be called next, and when a run is over."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tertulia.domain.errors import Unsupported
+from tertulia.engine.tool_rules import Rule, ToolRules, check_rules
+
+NAMES = ["a", "b", "c"]
+
+
+def test_without_rules_every_tool_may_be_called_and_none_must_be() -> None:
+    rules = ToolRules()
+    assert rules.allowed(NAMES) == NAMES
+    assert not rules.forced
+    assert not rules.over
+    assert not rules.missing
+
+
+def test_the_first_call_must_be_the_one_a_rule_names() -> None:
+    rules = ToolRules([{"type": "run_first", "tool_name": "b", "args": {"x": 1}}])
+    assert rules.allowed(NAMES) == ["b"]
+    assert rules.forced
+    assert rules.prefilled("b") == {"x": 1}
+    rules.record("b", "")
+    assert rules.allowed(NAMES) == NAMES
+    assert rules.prefilled("b") == {}
+
+
+def test_a_terminal_call_ends_the_run() -> None:
+    rules = ToolRules([{"type": "exit_loop", "tool_name": "a"}])
+    rules.record("b", "")
+    assert not rules.over
+    rules.record("a", "")
+    assert rules.over
+
+
+def test_after_a_parent_only_its_children_may_be_called_with_the_arguments_it_sets() -> None:
+    rules = ToolRules(
+        [
+            {
+                "type": "constrain_child_tools",
+                "tool_name": "a",
+                "children": ["b"],
+                "child_arg_nodes": [{"name": "b", "args": {"n": 2}}],
+            }
+        ]
+    )
+    rules.record("a", "")
+    assert rules.allowed(NAMES) == ["b"]
+    assert rules.prefilled("b") == {"n": 2}
+    assert "Call one of: b" in (rules.refusal("c", NAMES) or "")
+
+
+def test_what_a_call_returned_chooses_the_next_one() -> None:
+    rule: Rule = {
+        "type": "conditional",
+        "tool_name": "a",
+        "child_output_mapping": {"yes": "b"},
+        "default_child": "c",
+    }
+    for output, child in (("yes", "b"), ("anything", "c")):
+        rules = ToolRules([rule])
+        rules.record("a", output)
+        assert rules.allowed(NAMES) == [child]
+
+
+def test_children_of_a_last_tool_rule_may_only_follow_their_parent() -> None:
+    rules = ToolRules([{"type": "parent_last_tool", "tool_name": "a", "children": ["c"]}])
+    assert rules.allowed(NAMES) == ["a", "b"]
+    rules.record("a", "")
+    assert rules.allowed(NAMES) == NAMES
+
+
+def test_a_tool_may_be_called_no_more_often_than_its_limit() -> None:
+    rules = ToolRules([{"type": "max_count_per_step", "tool_name": "a", "max_count_limit": 2}])
+    rules.record("a", "")
+    assert "a" in rules.allowed(NAMES)
+    rules.record("a", "")
+    assert "a" not in rules.allowed(NAMES)
+
+
+def test_what_must_be_called_before_the_end_is_missing_until_it_is() -> None:
+    rules = ToolRules([{"type": "required_before_exit", "tool_name": "c"}])
+    assert rules.missing == ["c"]
+    rules.record("c", "")
+    assert rules.missing == []
+
+
+def test_a_rule_that_wants_an_approval_is_refused_not_ignored() -> None:
+    with pytest.raises(Unsupported, match="requires_approval"):
+        check_rules([{"type": "requires_approval", "tool_name": "a"}])
+
+
+_rules = st.one_of(
+    st.builds(lambda n: {"type": "exit_loop", "tool_name": n}, st.sampled_from(NAMES)),
+    st.builds(lambda n: {"type": "run_first", "tool_name": n}, st.sampled_from(NAMES)),
+    st.builds(
+        lambda n, c: {"type": "constrain_child_tools", "tool_name": n, "children": c},
+        st.sampled_from(NAMES),
+        st.lists(st.sampled_from(NAMES), min_size=1),
+    ),
+    st.builds(
+        lambda n, k: {"type": "max_count_per_step", "tool_name": n, "max_count_limit": k},
+        st.sampled_from(NAMES),
+        st.integers(0, 3),
+    ),
+)
+
+
+@given(st.lists(_rules, max_size=5), st.lists(st.sampled_from(NAMES), max_size=6))
+def test_a_tool_is_refused_exactly_when_it_is_not_allowed(rules: list[Rule], calls: list[str]) -> None:
+    state = ToolRules(rules)
+    for name in calls:
+        allowed = state.allowed(NAMES)
+        assert set(allowed) <= set(NAMES)
+        assert all((state.refusal(each, NAMES) is None) == (each in allowed) for each in NAMES)
+        state.record(name, "")
