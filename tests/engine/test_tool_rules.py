@@ -93,23 +93,23 @@ def test_a_rule_that_wants_an_approval_is_refused_not_ignored() -> None:
         check_rules([{"type": "requires_approval", "tool_name": "a"}])
 
 
-_rules = st.one_of(
-    st.builds(lambda n: {"type": "exit_loop", "tool_name": n}, st.sampled_from(NAMES)),
-    st.builds(lambda n: {"type": "run_first", "tool_name": n}, st.sampled_from(NAMES)),
-    st.builds(
-        lambda n, c: {"type": "constrain_child_tools", "tool_name": n, "children": c},
-        st.sampled_from(NAMES),
-        st.lists(st.sampled_from(NAMES), min_size=1),
-    ),
-    st.builds(
-        lambda n, k: {"type": "max_count_per_step", "tool_name": n, "max_count_limit": k},
-        st.sampled_from(NAMES),
-        st.integers(0, 3),
-    ),
-)
+_names = st.sampled_from(NAMES)
 
 
-@given(st.lists(_rules, max_size=5), st.lists(st.sampled_from(NAMES), max_size=6))
+@st.composite
+def _rules(draw: st.DrawFn) -> Rule:
+    rule: Rule = {
+        "type": draw(st.sampled_from(["exit_loop", "run_first", "constrain_child_tools", "max_count_per_step"])),
+        "tool_name": draw(_names),
+    }
+    if rule["type"] == "constrain_child_tools":
+        rule["children"] = draw(st.lists(_names, min_size=1))
+    if rule["type"] == "max_count_per_step":
+        rule["max_count_limit"] = draw(st.integers(0, 3))
+    return rule
+
+
+@given(st.lists(_rules(), max_size=5), st.lists(st.sampled_from(NAMES), max_size=6))
 def test_a_tool_is_refused_exactly_when_it_is_not_allowed(rules: list[Rule], calls: list[str]) -> None:
     state = ToolRules(rules)
     for name in calls:

@@ -1,0 +1,120 @@
+"""The event log: every reader sees each event once, in order, during the run and after it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import NotFound
+from tertulia.domain.events import Ended, Event, RunStarted, Stopped, TextDelta
+from tertulia.ports.store import Store
+from tertulia.store.event_log import LocalEventLog
+from tertulia.store.sqlite import open_sqlite
+from tests.support.rows import store_run
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_sqlite(tmp_path / "tertulia.db")
+    yield store
+    await store.close()
+
+
+def _delta(text: str) -> TextDelta:
+    return TextDelta("message-1", "otid", "step-1", utc_now().timestamp(), text)
+
+
+async def _read(log: LocalEventLog, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
+    async with aclosing(log.follow(run_id, after)) as batches:
+        return [numbered async for batch in batches for numbered in batch]
+
+
+async def _stored(store: Store, run_id: str) -> None:
+    """Wait until the store has an event of the run; each look at it is a turn of the loop."""
+    async with asyncio.timeout(10):
+        while not await store.read(lambda tx: tx.events.after(run_id, 0)):
+            pass
+
+
+async def test_readers_during_and_after_the_run_see_the_same(store: Store) -> None:
+    run, log = await store_run(store), LocalEventLog(store)
+    live = log.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    early = asyncio.create_task(_read(log, run.id))
+    resumed = asyncio.create_task(_read(log, run.id, after=2))
+    for text in "abcdef":
+        live.append(_delta(text))
+        await asyncio.sleep(0)
+    chunk = live.stage(Stopped("end_turn"), Ended())
+    assert chunk is not None
+    await store.write(lambda tx: tx.events.append(run.id, chunk))
+    live.stored(chunk)
+    live.close()
+    everything = await early
+    assert [seq for seq, _ in everything] == list(range(1, 10))
+    assert await resumed == everything[2:]
+    assert await _read(log, run.id) == everything
+    assert await _read(LocalEventLog(store), run.id, after=4) == everything[4:]
+
+
+async def test_readers_are_told_of_staged_events_only_when_they_are_stored(store: Store) -> None:
+    run, log = await store_run(store), LocalEventLog(store)
+    live = log.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    chunk = live.stage(Ended())
+    assert chunk is not None
+    assert [event for _, event in live.shown_after(0)] == [RunStarted(run.id, 1.0)]
+    await store.write(lambda tx: tx.events.append(run.id, chunk))
+    live.stored(chunk)
+    assert [event for _, event in live.shown_after(0)] == [RunStarted(run.id, 1.0), Ended()]
+
+
+async def test_a_discarded_stage_never_happened(store: Store) -> None:
+    run, log = await store_run(store), LocalEventLog(store)
+    live = log.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    live.discard(live.stage(Stopped("end_turn"), Ended()))
+    live.append(Stopped("error"))
+    chunk = live.stage(Ended())
+    assert chunk is not None
+    assert (chunk.first, chunk.last) == (1, 3)
+    await store.write(lambda tx: tx.events.append(run.id, chunk))
+    live.stored(chunk)
+    live.close()
+    assert [event for _, event in await _read(log, run.id)] == [
+        RunStarted(run.id, 1.0),
+        Stopped("error"),
+        Ended(),
+    ]
+
+
+async def test_a_run_that_takes_longer_is_stored_while_it_goes_on(store: Store) -> None:
+    run, log = await store_run(store), LocalEventLog(store)
+    live = log.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    await _stored(store, run.id)
+    live.append(_delta("later"))
+    last = live.stage(Ended())
+    assert last is not None
+    assert last.first == 2
+
+
+async def test_a_run_nobody_has_heard_of_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFound):
+        await _read(LocalEventLog(store), "run-unknown")
+
+
+async def test_following_past_the_end_ends(store: Store) -> None:
+    run, log = await store_run(store), LocalEventLog(store)
+    live = log.open(run.id)
+    chunk = live.stage(RunStarted(run.id, 1.0), Ended())
+    assert chunk is not None
+    await store.write(lambda tx: tx.events.append(run.id, chunk))
+    live.stored(chunk)
+    live.close()
+    assert await _read(log, run.id, after=2) == []
