@@ -1,0 +1,1 @@
+"""`tertulia demo`: one agent, two conversations at once, through the official SDK."""

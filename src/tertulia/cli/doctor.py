@@ -1,0 +1,50 @@
+"""`tertulia doctor`: what is configured, what can be reached, what is missing."""
+
+import platform
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import click
+
+from tertulia import __version__
+from tertulia.cli.check_endpoints import check_endpoints
+from tertulia.cli.check_local import check_local
+from tertulia.cli.check_server import check_server
+from tertulia.cli.configured import load_settings, server_options
+from tertulia.cli.findings import Finding, Verdict
+from tertulia.cli.logs import configure_logs
+
+_MARKS: Final[dict[Verdict, tuple[str, str]]] = {
+    "ok": ("ok", "green"),
+    "off": ("-", "bright_black"),
+    "warn": ("warn", "yellow"),
+    "fail": ("FAIL", "red"),
+}
+
+
+@click.command()
+@server_options
+def doctor(**options: Any) -> None:
+    """Say what is configured, reachable and missing; exit code 1 if something is broken."""
+    settings = load_settings(options)
+    configure_logs("error", "console")  # the checks tell by themselves what the server would log
+    click.echo(f"Tertulia {__version__} on Python {platform.python_version()}, {platform.platform()}")
+    server = check_server(settings)
+    _report("Server", server)
+    local = check_local(settings)
+    _report("Models inside the server", local)
+    endpoints = check_endpoints(settings)
+    _report("Model servers", endpoints)
+    broken = sum(finding.verdict == "fail" for finding in (*server, *local, *endpoints))
+    if broken:
+        click.echo(f"\n{broken} {'thing is' if broken == 1 else 'things are'} broken.")
+        sys.exit(1)
+    click.echo("\nAll good. Start with: tertulia serve")
+
+
+def _report(heading: str, findings: Iterable[Finding]) -> None:
+    click.echo(f"\n{heading}")
+    for finding in findings:
+        mark, colour = _MARKS[finding.verdict]
+        click.echo(f"  {click.style(f'{mark:<4}', fg=colour)}  {finding.subject:<17} {finding.text}")

@@ -1,0 +1,175 @@
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tertulia.cli import check_local, main
+
+
+@contextmanager
+def answering(status: int, body: object, wanted_key: str | None = None) -> Generator[str]:
+    """An HTTP server on loopback that gives every GET the same answer, 401 without the key; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            refused = wanted_key is not None and self.headers["Authorization"] != f"Bearer {wanted_key}"
+            data = json.dumps(body).encode()
+            self.send_response(401 if refused else status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the inherited name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TERTULIA_PORT", "1")
+    monkeypatch.setenv("TERTULIA_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def doctor() -> Result:
+    return CliRunner().invoke(main, ["doctor"])
+
+
+def line(result: Result, subject: str) -> str:
+    return next(line for line in result.output.splitlines() if line[8:].startswith(subject))
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_fresh_install_is_in_order() -> None:
+    result = doctor()
+    assert result.exit_code == 0, result.output
+    assert "will be made at the first start" in line(result, "data directory")
+    assert "not configured (OPENAI_API_KEY)" in line(result, "openai")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_an_endpoint_that_answers_is_told_with_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, {"data": [{"id": "llama3"}, {"id": "qwen3"}]}) as url:
+        monkeypatch.setenv("OLLAMA_BASE_URL", url)
+        result = doctor()
+    assert result.exit_code == 0
+    assert f"{url}/v1 answers, no key, llama3, qwen3" in line(result, "ollama")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_wrong_key_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, {"data": []}, wanted_key="right") as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "wrong-key")
+        result = doctor()
+    assert result.exit_code == 1
+    assert "refuses the key (HTTP 401); set OPENAI_API_KEY" in line(result, "openai")
+    assert "wrong-key" not in result.output
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_an_endpoint_that_is_down_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, {}) as url:
+        pass
+    monkeypatch.setenv("VLLM_API_BASE", url)
+    result = doctor()
+    assert result.exit_code == 1
+    assert "cannot be reached" in line(result, "vllm")
+
+
+@pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize(
+    ("status", "body", "complaint"),
+    [(404, {}, "usually ends in /v1"), (200, ["x"], "lists no models"), (500, {}, "HTTP 500")],
+)
+def test_an_endpoint_that_is_no_model_server_is_broken(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: object, complaint: str
+) -> None:
+    with answering(status, body) as url:
+        monkeypatch.setenv("TERTULIA_ENDPOINTS", json.dumps({"lab": {"base_url": url}}))
+        result = doctor()
+    assert result.exit_code == 1
+    assert complaint in line(result, "lab")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_model_the_endpoint_does_not_have_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, {"data": [{"id": "a"}]}) as url:
+        monkeypatch.setenv("TERTULIA_ENDPOINTS", json.dumps({"lab": {"base_url": url, "models": ["a", "b"]}}))
+        result = doctor()
+    assert result.exit_code == 0
+    assert "does not list b" in line(result, "lab")
+
+
+def test_a_file_in_place_of_the_data_directory_is_broken(data_dir: Path) -> None:
+    data_dir.write_text("")
+    result = doctor()
+    assert result.exit_code == 1
+    assert "is a file" in line(result, "data directory")
+
+
+def test_a_database_that_is_none_is_broken(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "tertulia.db").write_text("not a database, and long enough to be looked at" * 100)
+    result = doctor()
+    assert result.exit_code == 1
+    assert "cannot be read as a SQLite database" in line(result, "database")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERTULIA_PROT", "1")
+    result = doctor()
+    assert result.exit_code == 0
+    assert line(result, "TERTULIA_PROT").strip().startswith("warn")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_running_server_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, {"version": "1", "status": "ok"}) as url:
+        monkeypatch.setenv("TERTULIA_PORT", url.rsplit(":", 1)[1])
+        assert "a server answers" in line(doctor(), "address")
+    with answering(200, "hello") as url:
+        monkeypatch.setenv("TERTULIA_PORT", url.rsplit(":", 1)[1])
+        assert "used by another program" in line(doctor(), "address")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_files_that_are_no_models_are_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken.gguf").write_text("not a model")
+    monkeypatch.setenv("TERTULIA_MODELS_DIR", str(tmp_path))
+    assert "no model can be read from broken.gguf" in line(doctor(), "models directory")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_models_directory_that_is_missing_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TERTULIA_MODELS_DIR", str(tmp_path / "none"))
+    result = doctor()
+    assert result.exit_code == 1
+    assert "is no directory" in line(result, "models directory")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_a_default_model_that_nobody_has_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERTULIA_DEFAULT_MODEL", "ollama/llama3")
+    assert "ollama/llama3 is not available" in line(doctor(), "default model")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_without_any_model_the_install_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_local, "runtime_installed", lambda: False)
+    result = doctor()
+    assert result.exit_code == 1
+    assert "no other model is configured either" in line(result, "default model")

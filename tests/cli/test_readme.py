@@ -1,0 +1,38 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from tertulia.cli.serve import serve
+from tertulia.settings import Settings, variable_names
+
+README = Path(__file__).parents[2] / "README.md"
+ROWS = {
+    variable: (option, default)
+    for variable, option, default in re.findall(r"^\| `(\w+)` \|(.*?)\|(.*?)\|", README.read_text(), re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("field_name", Settings.model_fields)
+def test_every_setting_has_a_row_under_one_of_its_names(field_name: str) -> None:
+    assert any(name in ROWS for name in variable_names(field_name))
+
+
+def test_every_row_is_a_setting() -> None:
+    known = {name for field_name in Settings.model_fields for name in variable_names(field_name)}
+    assert set(ROWS) <= known
+
+
+def test_every_option_is_in_its_setting_s_row() -> None:
+    options = {f"TERTULIA_{parameter.name}".upper(): parameter.opts[0] for parameter in serve.params}
+    assert {variable: option.strip(" `") for variable, (option, _) in ROWS.items() if option.strip()} == options
+
+
+@pytest.mark.parametrize("field_name", Settings.model_fields)
+def test_the_defaults_are_true(field_name: str) -> None:
+    default = Settings.model_fields[field_name].default
+    told = next(ROWS[name][1].strip(" `") for name in variable_names(field_name) if name in ROWS)
+    if default in (None, {}):
+        assert told in {"none", "the model's own", "tertulia.db` in the data directory", "https://api.openai.com/v1"}
+    else:
+        assert told == str(default)
