@@ -1,0 +1,1 @@
+"""The nouns as tables and statements, for any database SQLAlchemy Core speaks; connections and threads are not here."""

@@ -1,0 +1,198 @@
+"""Messages as rows of append-only logs, which conversations read through their segments.
+
+A conversation's positions are the positions in its logs: the segment (lo, hi, log) says that its positions lo to
+hi - 1 are those of that log. Most conversations are one open segment of their own log; a fork has clipped segments of
+its ancestors' logs besides. Position 0, the system prompt, is always in the conversation's own log.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from tertulia.domain.errors import NotFound
+from tertulia.domain.ids import new_log_id
+from tertulia.domain.messages import Message
+from tertulia.ports.store import MessageQuery, SearchQuery
+from tertulia.store.sql.search import matches
+from tertulia.store.sql.session import Session, Value
+from tertulia.store.sql.steps import delete_unused_frames, forget_traces, frames_of
+from tertulia.store.sql.tables import conversations, messages, microseconds, segments, steps
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Message).decode
+
+_MOVE_HEAD: Final = "UPDATE conversations SET head = head + ? WHERE id = ? RETURNING head, log_id"
+_INSERT: Final = """
+    INSERT INTO messages (log_id, position, id, agent_id, conversation_id, run_id, step_id, role, otid, group_id,
+                          is_err, created_at, body, text)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SEGMENTS: Final = """
+    SELECT lo, hi, log_id FROM conversation_segments
+    WHERE conversation_id = ? AND lo < ? AND (hi IS NULL OR hi > ?) ORDER BY lo
+"""
+_BODIES: Final = "SELECT body FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
+_IDS: Final = "SELECT id FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
+_SYSTEM: Final = """
+    SELECT m.body FROM conversations c JOIN messages m ON m.log_id = c.log_id AND m.position = 0 WHERE c.id = ?
+"""
+_SET_SYSTEM: Final = "UPDATE messages SET body = ?, created_at = ? WHERE id = ?"
+
+_END: Final = 2**31 - 1
+"""Past every position."""
+
+
+def insert_messages(session: Session, log_id: str, first: int, added: Sequence[Message]) -> None:
+    """Write the messages at positions ``first`` and on. The system prompt, at position 0, is not searched."""
+    session.run_many(_INSERT, [_values(message, log_id, position) for position, message in enumerate(added, first)])
+
+
+def _values(message: Message, log_id: str, position: int) -> tuple[Value, ...]:
+    return (
+        log_id,
+        position,
+        message.id,
+        message.agent_id,
+        message.conversation_id,
+        message.run_id,
+        message.step_id,
+        message.role,
+        message.otid,
+        message.group_id,
+        message.is_err,
+        microseconds(message.created_at),
+        _encode(message).decode(),
+        message.text if position else "",
+    )
+
+
+def delete_unshared(session: Session, conversation_id: str) -> None:
+    """Delete the messages of the conversation's logs that no other conversation's segments hold."""
+    logs = sa.select(segments.c.log_id).where(segments.c.conversation_id == conversation_id)
+    shared = sa.exists().where(
+        segments.c.conversation_id != conversation_id,
+        segments.c.log_id == messages.c.log_id,
+        segments.c.lo <= messages.c.position,
+        segments.c.hi.is_(None) | (segments.c.hi > messages.c.position),
+    )
+    session.change(sa.delete(messages).where(messages.c.log_id.in_(logs), ~shared))
+
+
+class SqlMessages:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(self, conversation_id: str, messages: Sequence[Message]) -> int:
+        moved = self._session.row(_MOVE_HEAD, len(messages), conversation_id)
+        if moved is None:
+            raise NotFound("Conversation", conversation_id)
+        head, log_id = moved
+        insert_messages(self._session, log_id, head - len(messages), messages)
+        return head
+
+    def set_system(self, conversation_id: str, message: Message) -> None:
+        stored = replace(message, id=self.system(conversation_id).id)
+        self._session.run(_SET_SYSTEM, _encode(stored).decode(), microseconds(stored.created_at), stored.id)
+
+    def system(self, conversation_id: str) -> Message:
+        row = self._session.row(_SYSTEM, conversation_id)
+        if row is None:
+            raise NotFound("Conversation", conversation_id)
+        return _decode(row[0])
+
+    def range(self, conversation_id: str, start: int, stop: int) -> list[Message]:
+        return [_decode(body) for body in self._through_segments(_BODIES, conversation_id, start, stop)]
+
+    def ids_from(self, conversation_id: str, start: int) -> list[str]:
+        return self._through_segments(_IDS, conversation_id, start, _END)
+
+    def get(self, message_id: str) -> Message:
+        row = self._session.row("SELECT body FROM messages WHERE id = ?", message_id)
+        if row is None:
+            raise NotFound("Message", message_id)
+        return _decode(row[0])
+
+    def find(self, query: MessageQuery) -> list[Message]:
+        statement = sa.select(messages.c.body).where(*_conditions(query))
+        order: sa.ColumnElement[int] = messages.c.seq
+        if query.conversation_id is not None:
+            statement = statement.join(segments, _in_segment()).where(
+                segments.c.conversation_id == query.conversation_id
+            )
+            order = messages.c.position
+        if query.older_than is not None:
+            statement = statement.where(order < self._place(query, order, query.older_than))
+        if query.newer_than is not None:
+            statement = statement.where(order > self._place(query, order, query.newer_than))
+        statement = statement.order_by(order.asc() if query.ascending else order.desc()).limit(query.limit)
+        return [_decode(body) for body in self._session.first_column(statement)]
+
+    def search(self, query: SearchQuery) -> list[Message]:
+        statement = matches(query)
+        return [] if statement is None else [_decode(body) for body in self._session.first_column(statement)]
+
+    def reset(self, conversation_id: str) -> None:
+        # Position 0 moves to a fresh log: the old one may live on in forks, with its positions from 1 taken. The
+        # traces of steps would show positions that are gone, or worse, written anew.
+        system = self.system(conversation_id)
+        log_id = new_log_id()
+        itself = conversations.c.id == conversation_id
+        self._session.change(sa.update(messages).where(messages.c.id == system.id).values(log_id=log_id))
+        named = frames_of(self._session, sa.select(conversations.c.id).where(itself))
+        forget_traces(self._session, conversation_id)
+        delete_unused_frames(self._session, named)
+        delete_unshared(self._session, conversation_id)
+        self._session.change(sa.delete(segments).where(segments.c.conversation_id == conversation_id))
+        self._session.change(
+            sa.insert(segments), {"conversation_id": conversation_id, "lo": 0, "hi": None, "log_id": log_id}
+        )
+        fresh = {"log_id": log_id, "head": 1, "context_from": 1, "epoch": conversations.c.epoch + 1}
+        self._session.change(sa.update(conversations).where(itself).values(fresh))
+
+    def _through_segments(self, statement: str, conversation_id: str, start: int, stop: int) -> list[Any]:
+        """The first column of ``statement`` run on each log that holds positions ``start`` to ``stop`` - 1."""
+        found: list[Any] = []
+        for lo, hi, log_id in self._session.rows(_SEGMENTS, conversation_id, stop, start):
+            last = stop if hi is None else min(hi, stop)
+            found += [value for (value,) in self._session.rows(statement, log_id, max(lo, start), last)]
+        return found
+
+    def _place(self, query: MessageQuery, order: sa.ColumnElement[int], message_id: str) -> int:
+        statement = sa.select(order).where(messages.c.id == message_id)
+        if query.conversation_id is not None:
+            statement = statement.join(segments, _in_segment()).where(
+                segments.c.conversation_id == query.conversation_id
+            )
+        place = self._session.connection.execute(statement).scalar()
+        if place is None:
+            raise NotFound("Message", message_id)
+        return place
+
+
+def _in_segment() -> sa.ColumnElement[bool]:
+    inside = segments.c.hi.is_(None) | (messages.c.position < segments.c.hi)
+    return (messages.c.log_id == segments.c.log_id) & (messages.c.position >= segments.c.lo) & inside
+
+
+def _conditions(query: MessageQuery) -> list[sa.ColumnElement[bool]]:
+    equal = {
+        "agent_id": query.agent_id,
+        "run_id": query.run_id,
+        "step_id": query.step_id,
+        "group_id": query.group_id,
+    }
+    conditions: list[sa.ColumnElement[bool]] = [
+        messages.c[column] == value for column, value in equal.items() if value is not None
+    ]
+    if query.step_id is not None:
+        # The index on runs serves this too; one on steps would cost every message a page.
+        run_id = sa.select(steps.c.run_id).where(steps.c.id == query.step_id).scalar_subquery()
+        conditions.append(messages.c.run_id == run_id)
+    if query.roles:
+        conditions.append(messages.c.role.in_(query.roles))
+    if not query.include_errors:
+        conditions.append(messages.c.is_err.is_(sa.false()))
+    return conditions
