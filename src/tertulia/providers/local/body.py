@@ -1,0 +1,89 @@
+"""A request as the runtime takes it: the bytes of the body, and how many tokens it can come to at most."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.messages import ImagePart
+from tertulia.domain.models import ModelSettings
+from tertulia.ports.provider import ModelRequest
+from tertulia.providers.local.envelope import Constraint, constraint
+from tertulia.providers.local.layouts import Layout
+
+_INEXPRESSIBLE: Final = (
+    "reasoning",
+    "effort",
+    "thinking",
+    "thinking_config",
+    "verbosity",
+    "response_schema",
+    "tool_call_parser",
+)
+_BYTES_PER_TOKEN: Final = 2  # at the least, in all but the rarest text; ordinary English has four
+_TOKENS_PER_TURN: Final = 8  # what a chat template adds
+_UNBOUNDED_REPLY: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """``tokens`` is an upper estimate for prompt and reply together."""
+
+    data: bytes
+    tokens: int
+    enveloped: bool
+
+
+def make_body(request: ModelRequest, layout: Layout) -> Body:
+    """The body of a request.
+
+    :raises InvalidArgument: if a setting has no meaning for a local model, or the message is an image.
+    """
+    settings = request.settings
+    if settings is not None:
+        _refuse_inexpressible(settings)
+    _refuse_image(request)
+    held_to = _constraint(request, settings, layout)
+    enveloped = held_to is not None and held_to.enveloped
+    turns = layout.turns(request, enveloped=enveloped)
+    max_tokens = (settings and settings.max_output_tokens) or layout.max_tokens
+    temperature = layout.temperature if settings is None or settings.temperature is None else settings.temperature
+    parameters: dict[str, Any] = {
+        "model": request.model,
+        "messages": turns,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "grammar": held_to and held_to.grammar,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,  # chunks while a prompt is read, at each of which a request can be stopped
+    }
+    data = msgspec.json.encode({name: value for name, value in parameters.items() if value is not None})
+    prompt = sum(len(turn.content.encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_TURN for turn in turns)
+    return Body(data, prompt + (max_tokens or _UNBOUNDED_REPLY), enveloped)
+
+
+def _constraint(request: ModelRequest, settings: ModelSettings | None, layout: Layout) -> Constraint | None:
+    tool_choice = request.tool_choice
+    if tool_choice == "auto" and not layout.calls_again and request.messages and request.messages[-1].role == "tool":
+        tool_choice = "none"
+    return constraint(request.tools, tool_choice, settings and settings.response_format)
+
+
+def _refuse_inexpressible(settings: ModelSettings) -> None:
+    for name in _INEXPRESSIBLE:
+        if getattr(settings, name) is not None:
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: model_settings.{name} has no meaning for a model that runs inside the server. "
+                "Remove it.",
+            )
+
+
+def _refuse_image(request: ModelRequest) -> None:
+    """An image asked about now is refused; one further back is named in its place, so that the talk can go on."""
+    if request.messages and any(isinstance(part, ImagePart) for part in request.messages[-1].content):
+        raise InvalidArgument(
+            f"INVALID_ARGUMENT: the model 'local/{request.model}' reads text alone. Send the message without the "
+            "image, or use a model that sees.",
+        )

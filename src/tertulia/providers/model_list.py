@@ -1,0 +1,135 @@
+"""The models of one endpoint: asked for, cached, and described from what the endpoint and public knowledge say."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from tertulia.domain.errors import ProviderError
+from tertulia.domain.models import EmbeddingCard, ModelCard
+from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, can_chat, embedding_dimensions, known_windows
+
+_FRESH_SECONDS: Final = 300.0
+_RETRY_SECONDS: Final = 15.0  # an endpoint that is down is not asked again for every listing
+
+log = structlog.get_logger(__name__)
+
+
+class Listed(Struct):
+    """One row of GET /models. Windows are tokens, under the names that vLLM, OpenRouter, llama.cpp and others use."""
+
+    id: str
+    max_model_len: int | None = None
+    context_length: int | None = None
+    context_window: int | None = None
+    max_context_length: int | None = None
+    max_completion_tokens: int | None = None
+    meta: dict[str, Any] | None = None
+    type: str | None = None
+
+    @property
+    def window(self) -> int | None:
+        n_ctx = (self.meta or {}).get("n_ctx") or (self.meta or {}).get("n_ctx_train")
+        told = (self.max_model_len, self.context_length, self.context_window, self.max_context_length, n_ctx)
+        return next((int(window) for window in told if isinstance(window, int) and window > 0), None)
+
+
+class _Page(Struct):
+    data: list[Listed] | None = None
+
+
+_decode_page: Final = msgspec.json.Decoder(_Page, strict=False).decode
+_decode_rows: Final = msgspec.json.Decoder(list[Listed], strict=False).decode
+
+
+def decode_models(body: bytes) -> list[Listed]:
+    """The rows of GET /models; some servers leave out the object around them.
+
+    :raises msgspec.DecodeError: if it is something else.
+    """
+    return _decode_rows(body) if body.lstrip().startswith(b"[") else _decode_page(body).data or []
+
+
+class ModelList:
+    """``fetch`` asks the endpoint; it raises ``ProviderError`` when the endpoint cannot tell."""
+
+    def __init__(self, config: EndpointConfig, fetch: Callable[[], Awaitable[list[Listed]]]) -> None:
+        self._config = config
+        self._fetch = fetch
+        self._rows: dict[str, Listed] = {}
+        self._fresh_until = 0.0
+        self._down = False
+        self._asking = asyncio.Lock()
+
+    def card(self, model: str) -> ModelCard:
+        row = self._rows.get(model)
+        known = known_windows(model)
+        window, reply = known or (DEFAULT_CONTEXT_WINDOW, None)
+        told = row.window if row is not None else None
+        return ModelCard(
+            handle=f"{self._config.name}/{model}",
+            name=model,
+            provider_name=self._config.name,
+            provider_type=self._config.type.provider_type,
+            endpoint_type=self._config.type.endpoint_type,
+            endpoint=self._config.base_url,
+            context_window=told or window,
+            max_output_tokens=(row.max_completion_tokens if row is not None else None) or reply,
+            display_name=model,
+        )
+
+    async def models(self) -> list[ModelCard]:
+        await self._refresh()
+        names = self._config.models
+        if names is None:
+            at_openai = self._config.is_openai
+            names = tuple(
+                name
+                for name, row in self._rows.items()
+                if can_chat(name, at_openai=at_openai) and (row.type or "").lower() not in {"embedding", "embeddings"}
+            )
+        return [self.card(name) for name in names]
+
+    async def embeddings(self) -> list[EmbeddingCard]:
+        await self._refresh()
+        dimensions = {name: embedding_dimensions(name) for name in self._rows}
+        return [
+            EmbeddingCard(
+                handle=f"{self._config.name}/{name}",
+                name=name,
+                provider_name=self._config.name,
+                provider_type=self._config.type.provider_type,
+                endpoint_type=self._config.type.endpoint_type,
+                endpoint=self._config.base_url,
+                dimensions=size,
+            )
+            for name, size in dimensions.items()
+            if size is not None
+        ]
+
+    async def _refresh(self) -> None:
+        if time.monotonic() < self._fresh_until:
+            return
+        async with self._asking:
+            if time.monotonic() < self._fresh_until:
+                return  # somebody else asked meanwhile
+            try:
+                rows = await self._fetch()
+            except ProviderError as error:
+                self._fresh_until = time.monotonic() + _RETRY_SECONDS
+                self._report_down(error)
+                return
+            self._rows = {row.id: row for row in rows}
+            self._fresh_until = time.monotonic() + _FRESH_SECONDS
+            self._down = False
+
+    def _report_down(self, error: ProviderError) -> None:
+        """Once, until it has been up again."""
+        if not self._down:
+            log.warning("models cannot be listed", provider=self._config.name, reason=str(error), detail=error.detail)
+        self._down = True

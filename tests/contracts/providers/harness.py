@@ -1,0 +1,171 @@
+"""How the contract suite makes an adapter's far end behave, whatever protocol it speaks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from tertulia.domain.errors import (
+    ContextTooLong,
+    ProviderAuthenticationError,
+    ProviderBadRequest,
+    ProviderConnectionLost,
+    ProviderError,
+    ProviderModelNotFound,
+    ProviderOverloaded,
+    ProviderRateLimited,
+)
+from tertulia.ports.provider import Finished, FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
+from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.openai_chat import OpenAIChatProvider
+from tertulia.providers.provider_types import BY_PREFIX
+from tests.support import scripted
+from tests.support.openai_endpoint import Act, Drop, Finish, Gate, OpenAIEndpoint, Pause, Refuse, Send
+from tests.support.openai_endpoint import usage as wire_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tertulia.domain.runs import Usage
+
+Piece: TypeAlias = TextPiece | ReasoningPiece | ToolCallPiece
+FailureName: TypeAlias = Literal[
+    "authentication", "rate limit", "overloaded", "context too long", "unknown model", "bad request"
+]
+FAILURES: dict[FailureName, type[ProviderError]] = {
+    "authentication": ProviderAuthenticationError,
+    "rate limit": ProviderRateLimited,
+    "overloaded": ProviderOverloaded,
+    "context too long": ContextTooLong,
+    "unknown model": ProviderModelNotFound,
+    "bad request": ProviderBadRequest,
+}
+WAIT = 10.0  # seconds until something that should have happened is called missing
+
+
+class Harness(Protocol):
+    """What the far end does with the next request."""
+
+    provider: Provider
+
+    def replies(self, *pieces: Piece, usage: Usage, reason: FinishReason = "stop") -> None: ...
+
+    def fails(self, failure: FailureName) -> None:
+        """Refuses; a retry-after of 7 seconds where the protocol has one."""
+        ...
+
+    def breaks_off(self, *pieces: Piece) -> None:
+        """Cuts the connection after the pieces."""
+        ...
+
+    def stalls(self, *pieces: Piece) -> None:
+        """Sends the pieces and then nothing more."""
+        ...
+
+    async def noticed_leaving(self) -> None:
+        """Return once the far end saw that nobody reads the stalled reply any more."""
+        ...
+
+    def check(self) -> None:
+        """Fail if a request was not what the protocol takes."""
+        ...
+
+
+class ScriptedHarness:
+    """The scripted provider, which tests of the engine rely on behaving like the real ones."""
+
+    def __init__(self) -> None:
+        self.provider: Provider
+        self.provider = self._scripted = scripted.ScriptedProvider()
+
+    def replies(self, *pieces: Piece, usage: Usage, reason: FinishReason = "stop") -> None:
+        self._scripted.scripts.append([*pieces, Finished(reason=reason, usage=usage)])
+
+    def fails(self, failure: FailureName) -> None:
+        retry_after = 7.0 if failure == "rate limit" else None
+        kind = FAILURES[failure]
+        error = kind(failure) if kind is ContextTooLong else kind(failure, retry_after=retry_after)
+        self._scripted.scripts.append([error])
+
+    def breaks_off(self, *pieces: Piece) -> None:
+        self._scripted.scripts.append([*pieces, ProviderConnectionLost("cut")])
+
+    def stalls(self, *pieces: Piece) -> None:
+        self._scripted.scripts.append([*pieces, scripted.Gate()])
+
+    async def noticed_leaving(self) -> None:
+        assert self._scripted.open == 0
+
+    def check(self) -> None:
+        pass
+
+
+class OpenAIChatHarness:
+    """The Chat Completions adapter against the strict endpoint."""
+
+    _refusals: dict[FailureName, Refuse] = {  # noqa: RUF012  a constant
+        "authentication": Refuse(401, "Incorrect API key provided"),
+        "rate limit": Refuse(429, "Rate limit reached", headers=(("retry-after", "7"),)),
+        "overloaded": Refuse(503, "The server is overloaded"),
+        "context too long": Refuse(
+            400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+        ),
+        "unknown model": Refuse(404, "The model `x` does not exist", code="model_not_found"),
+        "bad request": Refuse(400, "Unsupported value: 'temperature'"),
+    }
+
+    def __init__(self, endpoint: OpenAIEndpoint) -> None:
+        self._endpoint = endpoint
+        self.provider: Provider = OpenAIChatProvider(
+            EndpointConfig(name="openai", type=BY_PREFIX["openai"], base_url=endpoint.url, api_key="sk-test", retries=0)
+        )
+
+    def replies(self, *pieces: Piece, usage: Usage, reason: FinishReason = "stop") -> None:
+        told = wire_usage(
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_input_tokens or 0, usage.reasoning_tokens or 0
+        )
+        self._endpoint.script([*map(_send, pieces), Finish(reason, told)])
+
+    def fails(self, failure: FailureName) -> None:
+        self._endpoint.script([self._refusals[failure]])
+
+    def breaks_off(self, *pieces: Piece) -> None:
+        self._endpoint.script([*map(_send, pieces), Drop()])
+
+    def stalls(self, *pieces: Piece) -> None:
+        self._endpoint.script([*map(_send, pieces), Pause(Gate())])
+
+    async def noticed_leaving(self) -> None:
+        left = self._endpoint.requests[-1].left
+        assert await asyncio.to_thread(left.wait, WAIT), "the connection was never closed"
+
+    def check(self) -> None:
+        assert not self._endpoint.violations
+
+
+def _send(piece: Piece) -> Act:
+    match piece:
+        case TextPiece(text):
+            return Send({"content": text})
+        case ReasoningPiece(text):
+            return Send({"reasoning_content": text})
+        case ToolCallPiece(index, arguments, id_, name):
+            call: dict[str, Any] = {"index": index, "function": {"arguments": arguments}}
+            if id_ is not None:
+                call |= {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+            return Send({"tool_calls": [call]})
+
+
+@contextmanager
+def scripted_provider() -> Generator[Harness]:
+    yield ScriptedHarness()
+
+
+@contextmanager
+def openai_chat() -> Generator[Harness]:
+    with OpenAIEndpoint() as endpoint:
+        yield OpenAIChatHarness(endpoint)
+
+
+HARNESSES = (scripted_provider, openai_chat)
