@@ -1,0 +1,127 @@
+"""``/v1/agents/{agent_id}/messages``: the messages of an agent's default conversation, and sending to it."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.conversation_ids import ConversationFilter
+from tertulia.api.deps import CurrentServices, services_of
+from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
+from tertulia.api.pages import Limit, Order
+from tertulia.api.sending import REPLY, STREAMED, cancelled, send
+from tertulia.api.wire.agent_state import AgentStateBody, agent_state
+from tertulia.api.wire.requests import CancelBody, ResetBody, SendBody
+from tertulia.domain.errors import NotFound, Unsupported
+from tertulia.domain.ids import DEFAULT_CONVERSATION
+from tertulia.domain.runs import RequestConfig
+from tertulia.ports.store import MessageQuery, Transaction
+
+router = APIRouter(tags=["agents"])
+
+
+@router.post(
+    "/v1/agents/{agent_id}/messages",
+    operation_id="send_message",
+    responses=REPLY,
+    openapi_extra=documented_body(SendBody),
+)
+async def send_message(agent_id: str, request: Request) -> Response:
+    """Send messages to the agent's default conversation. The reply is one object unless ``streaming`` is true."""
+    services, body = services_of(request), await read_body(request, SendBody)
+    return await send(services, agent_id, body, streaming=bool(body.streaming))
+
+
+@router.post(
+    "/v1/agents/{agent_id}/messages/stream",
+    operation_id="create_agent_message_stream",
+    responses=STREAMED,
+    openapi_extra=documented_body(SendBody),
+)
+async def create_agent_message_stream(agent_id: str, request: Request) -> Response:
+    """The same with the reply always streamed."""
+    services, body = services_of(request), await read_body(request, SendBody)
+    return await send(services, agent_id, body, streaming=True)
+
+
+@router.get("/v1/agents/{agent_id}/messages", operation_id="list_messages", responses=LISTED)
+async def list_agent_messages(
+    *,
+    services: CurrentServices,
+    agent_id: str,
+    conversation_id: ConversationFilter = None,
+    before: Older = None,
+    after: Newer = None,
+    limit: Limit = 100,
+    order: Order = "desc",
+    order_by: Literal["created_at"] = "created_at",
+    group_id: str | None = None,
+    include_err: bool | None = None,
+    include_return_message_types: MessageTypes = None,
+    use_assistant_message: bool = True,
+    assistant_message_tool_name: str = "send_message",
+    assistant_message_tool_kwarg: str = "message",
+) -> Response:
+    """Messages of the agent's default conversation, or of another of its conversations."""
+    stored_id = services.conversations.resolve(conversation_id or DEFAULT_CONVERSATION, agent_id)
+    query = MessageQuery(
+        conversation_id=stored_id,
+        group_id=group_id,
+        include_errors=include_err is not False,
+        older_than=before,
+        newer_than=after,
+        limit=limit,
+        ascending=order == "asc",
+    )
+    config = RequestConfig(
+        use_assistant_message=use_assistant_message,
+        assistant_message_tool_name=assistant_message_tool_name,
+        assistant_message_tool_kwarg=assistant_message_tool_kwarg,
+        include_return_message_types=config_of(include_return_message_types).include_return_message_types,
+    )
+
+    def exists(tx: Transaction) -> None:
+        tx.agents.get(agent_id)
+        if tx.conversations.get(stored_id).agent_id != agent_id:
+            raise NotFound("Conversation", stored_id)
+
+    return await list_messages(services, query, config, exists)
+
+
+@router.post(
+    "/v1/agents/{agent_id}/messages/cancel",
+    operation_id="cancel_message",
+    openapi_extra=documented_body(CancelBody, required=False),
+)
+async def cancel_message(agent_id: str, request: Request) -> dict[str, str]:
+    """Stop the named runs of the agent, or all that are active in any of its conversations."""
+    services, body = services_of(request), await read_body(request, CancelBody, optional=True)
+
+    named = body.run_ids
+
+    def check(tx: Transaction) -> None:
+        tx.agents.get(agent_id)
+        for run_id in named or ():
+            if tx.runs.get(run_id).agent_id != agent_id:
+                raise NotFound("Run", run_id)
+
+    await services.store.read(check)
+    if named is None:
+        stopped = await services.runs.cancel_agent(agent_id)
+    else:
+        stopped = [run_id for run_id in named if await services.runs.cancel(run_id)]
+    return cancelled(stopped, f"agent {agent_id}")
+
+
+@router.patch(
+    "/v1/agents/{agent_id}/reset-messages",
+    operation_id="reset_messages",
+    openapi_extra=documented_body(ResetBody, required=False),
+)
+async def reset_messages(agent_id: str, request: Request) -> AgentStateBody:
+    """Forget the messages of the agent's default conversation, the system prompt aside."""
+    services, body = services_of(request), await read_body(request, ResetBody, optional=True)
+    if body.add_default_initial_messages:
+        raise Unsupported("Agents have no default initial messages here. Reset without 'add_default_initial_messages'.")
+    return agent_state(await services.agents.reset_messages(agent_id))

@@ -1,0 +1,190 @@
+"""``/v1/agents``: making, showing, changing and removing agents, and what hangs on them."""
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from tertulia.api.deps import CurrentServices, Services
+from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
+from tertulia.api.routing import api_router
+from tertulia.api.wire.agent_state import AgentStateBody, Relationship, agent_state, relationships
+from tertulia.api.wire.agents import CreateAgentBody, UpdateAgentBody, agent_changes, agent_draft, refuse_unbuilt
+from tertulia.api.wire.model_settings import SHAPES, settings_from_wire
+from tertulia.api.wire.shorthands import Told, check_description, told, with_shorthands
+from tertulia.api.wire.tools import ToolBody, tool_body
+from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.models import ModelSettings
+from tertulia.domain.runs import StopReason
+from tertulia.ports.store import AgentQuery
+
+router = api_router("agents")
+
+Include = Annotated[list[Relationship] | None, Query(description="Show these relationships and no others.")]
+IncludeOlder = Annotated[list[str] | None, Query(deprecated=True, description="The same in older words.")]
+AgentOrder = Literal["created_at", "updated_at", "last_run_completion"]
+
+# Filters on what no agent of this release can have. An empty list would look like an answer.
+_NO_FILTER = ("identity_id", "identifier_keys", "template_id", "base_template_id", "created_by_id")
+
+
+@router.get("/v1/agents", operation_id="list_agents")
+async def list_agents(
+    *,
+    services: CurrentServices,
+    name: str | None = None,
+    query_text: str | None = None,
+    tags: Annotated[list[str] | None, Query()] = None,
+    match_all_tags: bool = False,
+    project_id: str | None = None,
+    last_stop_reason: StopReason | None = None,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order | None = None,
+    order_by: AgentOrder | None = None,
+    ascending: Annotated[bool | None, Query(deprecated=True)] = None,
+    sort_by: Annotated[AgentOrder | None, Query(deprecated=True)] = None,
+    include: Include = None,
+    include_relationships: IncludeOlder = None,
+    identity_id: str | None = None,
+    identifier_keys: Annotated[list[str] | None, Query()] = None,
+    template_id: str | None = None,
+    base_template_id: str | None = None,
+    created_by_id: str | None = None,
+) -> list[AgentStateBody]:
+    given = (identity_id, identifier_keys, template_id, base_template_id, created_by_id)
+    for filter_name, value in zip(_NO_FILTER, given, strict=True):
+        if value:
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: agents cannot be filtered by {filter_name}: no agent of this release has one.",
+            )
+    shown = relationships(include, include_relationships)
+    views = await services.agents.find(
+        AgentQuery(
+            page=page(limit, after, before, ascending=order == "asc" if order else bool(ascending)),
+            order_by=order_by or sort_by or "created_at",
+            name=name,
+            text=query_text,
+            tags=tuple(tags or ()),
+            match_all_tags=match_all_tags,
+            project_id=project_id,
+            last_stop_reason=last_stop_reason,
+        ),
+    )
+    return [agent_state(view, shown) for view in views]
+
+
+@router.post("/v1/agents", operation_id="create_agent")
+async def create_agent(body: CreateAgentBody, services: CurrentServices) -> AgentStateBody:
+    refuse_unbuilt(body)
+    words = told(body)
+    settings = body.model_settings and settings_from_wire(body.model_settings)
+    if words.settings or words.described:
+        settings = _merged(services, words, settings, words.model or services.catalogue.default_model)
+    draft = agent_draft(body, words.model, settings, words.context_window_limit)
+    return agent_state(await services.agents.create(draft))
+
+
+@router.get("/v1/agents/{agent_id}", operation_id="retrieve_agent")
+async def retrieve_agent(
+    *,
+    agent_id: str,
+    services: CurrentServices,
+    include: Include = None,
+    include_relationships: IncludeOlder = None,
+) -> AgentStateBody:
+    shown = relationships(include, include_relationships)
+    return agent_state(await services.agents.get(agent_id), shown)
+
+
+@router.patch("/v1/agents/{agent_id}", operation_id="modify_agent")
+async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentServices) -> AgentStateBody:
+    """A field left out is untouched; null clears what can be empty."""
+    refuse_unbuilt(body)
+    words = told(body)
+    changes = agent_changes(body)
+    if words.model is not None:
+        changes["model"] = words.model
+    if words.context_window_limit is not None or "context_window_limit" in body.model_fields_set:
+        changes["context_window_limit"] = words.context_window_limit
+    if "model_settings" in body.model_fields_set:
+        changes["model_settings"] = body.model_settings and settings_from_wire(body.model_settings)
+    if words.settings or words.described:
+        agent = (await services.agents.get(agent_id)).agent
+        model = words.model or agent.model
+        given = body.model_settings and settings_from_wire(body.model_settings)
+        stored = None if "model_settings" in body.model_fields_set else agent.model_settings
+        changes["model_settings"] = _merged(services, words, given, model, stored)
+    return agent_state(await services.agents.update(agent_id, changes))
+
+
+@router.delete("/v1/agents/{agent_id}", operation_id="delete_agent", response_model=None)
+async def delete_agent(agent_id: str, services: CurrentServices) -> None:
+    """Removes its conversations too. Its memory blocks stay."""
+    await services.agents.delete(agent_id)
+
+
+@router.post("/v1/agents/{agent_id}/recompile", operation_id="recompile_agent")
+async def recompile_agent(
+    *,
+    agent_id: str,
+    services: CurrentServices,
+    dry_run: bool = False,
+    update_timestamp: bool = False,
+) -> str:
+    """The system prompt of the agent's default conversation, compiled now."""
+    return await services.agents.recompile(agent_id, dry_run=dry_run, update_timestamp=update_timestamp)
+
+
+@router.get("/v1/agents/{agent_id}/tools", operation_id="list_tools_for_agent")
+async def list_tools_for_agent(
+    *,
+    agent_id: str,
+    services: CurrentServices,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "desc",
+    order_by: Literal["created_at"] = "created_at",
+) -> list[ToolBody]:
+    tools = (await services.agents.get(agent_id)).tools
+    wanted = page(limit, after, before, ascending=order == "asc")
+    return [tool_body(tools[i]) for i in slice_of([tool.id for tool in tools], wanted)]
+
+
+@router.patch("/v1/agents/{agent_id}/tools/attach/{tool_id}", operation_id="attach_tool_to_agent")
+async def attach_tool_to_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
+    tool_ids = (await services.agents.get(agent_id)).agent.tool_ids
+    if tool_id not in tool_ids:
+        tool_ids = (*tool_ids, tool_id)
+    return agent_state(await services.agents.update(agent_id, {"tool_ids": tool_ids}))
+
+
+@router.patch("/v1/agents/{agent_id}/tools/detach/{tool_id}", operation_id="detach_tool_from_agent")
+async def detach_tool_from_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
+    tool_ids = (await services.agents.get(agent_id)).agent.tool_ids
+    if tool_id not in tool_ids:
+        raise NotFound("Tool", tool_id)
+    kept = tuple(attached for attached in tool_ids if attached != tool_id)
+    return agent_state(await services.agents.update(agent_id, {"tool_ids": kept}))
+
+
+def _merged(
+    services: Services, words: Told, given: ModelSettings | None, model: str | None, stored: ModelSettings | None = None
+) -> ModelSettings | None:
+    """The settings a request and its older words come to; ``stored`` are those the words change, if it gives none."""
+    if model is None:
+        return given  # the engine refuses an agent without a model
+    try:
+        provider, card = services.catalogue.resolve(model)
+    except InvalidArgument:
+        # A model can be named before its provider is configured; then only the settings tell of what type it is.
+        settings = given or stored
+        if settings is None:
+            raise
+        return with_shorthands(settings, words.settings, settings.provider_type, overriding=given is None)
+    check_description(words, card)
+    # Servers that have no settings of their own take OpenAI's, whose dialect they speak.
+    kind = provider.provider_type if provider.provider_type in SHAPES else "openai"
+    fitting = stored if stored and stored.provider_type == kind else None
+    return with_shorthands(given or fitting, words.settings, kind, overriding=given is None)

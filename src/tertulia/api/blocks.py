@@ -1,0 +1,177 @@
+"""``/v1/blocks`` and the memory blocks of an agent."""
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from tertulia.api.agents import Include, IncludeOlder
+from tertulia.api.deps import CurrentServices
+from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.routing import api_router
+from tertulia.api.wire.agent_state import AgentStateBody, agent_state, relationships
+from tertulia.api.wire.blocks import (
+    BlockBody,
+    CreateBlockBody,
+    UpdateBlockBody,
+    block_body,
+    block_changes,
+    new_block,
+)
+from tertulia.api.wire.common import MAX_INT, Count
+from tertulia.domain.blocks import Block
+from tertulia.domain.errors import InvalidArgument
+from tertulia.ports.store import AgentQuery, BlockQuery, Transaction
+
+router = api_router("blocks")
+
+AgentCount = Annotated[int | None, Query(ge=0, le=MAX_INT)]
+AgentCounts = Annotated[list[Count] | None, Query()]
+CreatedAt = Literal["created_at"]
+
+
+@router.get("/v1/blocks", operation_id="list_blocks")
+async def list_blocks(
+    *,
+    services: CurrentServices,
+    label: str | None = None,
+    name: str | None = None,
+    label_search: str | None = None,
+    description_search: str | None = None,
+    value_search: str | None = None,
+    tags: Annotated[list[str] | None, Query()] = None,
+    match_all_tags: bool = False,
+    templates_only: bool = False,
+    project_id: str | None = None,
+    connected_to_agents_count_gt: AgentCount = None,
+    connected_to_agents_count_lt: AgentCount = None,
+    connected_to_agents_count_eq: AgentCounts = None,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "asc",
+    order_by: CreatedAt = "created_at",
+    identity_id: str | None = None,
+    identifier_keys: Annotated[list[str] | None, Query()] = None,
+) -> list[BlockBody]:
+    if identity_id or identifier_keys:
+        raise InvalidArgument("INVALID_ARGUMENT: blocks cannot be filtered by identity: this release has none.")
+    query = BlockQuery(
+        page=page(limit, after, before, ascending=order == "asc"),
+        label=label,
+        name=name,
+        label_search=label_search,
+        description_search=description_search,
+        value_search=value_search,
+        tags=tuple(tags or ()),
+        match_all_tags=match_all_tags,
+        templates_only=templates_only,
+        project_id=project_id,
+        agents_count_gt=connected_to_agents_count_gt,
+        agents_count_lt=connected_to_agents_count_lt,
+        agents_count_in=tuple(connected_to_agents_count_eq or ()),
+    )
+    return [block_body(block) for block in await services.store.read(lambda tx: tx.blocks.find(query))]
+
+
+@router.post("/v1/blocks", operation_id="create_block")
+async def create_block(body: CreateBlockBody, services: CurrentServices) -> BlockBody:
+    block = new_block(body)
+    await services.store.write(lambda tx: tx.blocks.insert(block))
+    return block_body(block)
+
+
+@router.get("/v1/blocks/{block_id}", operation_id="retrieve_block")
+async def retrieve_block(block_id: str, services: CurrentServices) -> BlockBody:
+    return block_body(await services.store.read(lambda tx: tx.blocks.get(block_id)))
+
+
+@router.patch("/v1/blocks/{block_id}", operation_id="modify_block")
+async def modify_block(block_id: str, body: UpdateBlockBody, services: CurrentServices) -> BlockBody:
+    return block_body(await services.agents.edit_block(block_id, block_changes(body)))
+
+
+@router.delete("/v1/blocks/{block_id}", operation_id="delete_block", response_model=None)
+async def delete_block(block_id: str, services: CurrentServices) -> None:
+    """Detaches it from every agent that has it."""
+    await services.store.write(lambda tx: tx.blocks.delete(block_id))
+
+
+@router.get("/v1/blocks/{block_id}/agents", operation_id="list_agents_for_block")
+async def list_agents_for_block(
+    *,
+    block_id: str,
+    services: CurrentServices,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "desc",
+    order_by: CreatedAt = "created_at",
+    include: Include = None,
+    include_relationships: IncludeOlder = None,
+) -> list[AgentStateBody]:
+    shown = relationships(include, include_relationships)
+    await services.store.read(lambda tx: tx.blocks.get(block_id))
+    views = await services.agents.find(
+        AgentQuery(
+            page=page(limit, after, before, ascending=order == "asc"),
+            block_id=block_id,
+            include_hidden=True,
+        )
+    )
+    return [agent_state(view, shown) for view in views]
+
+
+@router.get("/v1/agents/{agent_id}/core-memory/blocks", operation_id="list_core_memory_blocks")
+async def list_core_memory_blocks(
+    *,
+    agent_id: str,
+    services: CurrentServices,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "desc",
+    order_by: CreatedAt = "created_at",
+) -> list[BlockBody]:
+    query = BlockQuery(
+        page=page(limit, after, before, ascending=order == "asc"),
+        agent_id=agent_id,
+        include_hidden=True,
+    )
+
+    def read(tx: Transaction) -> list[Block]:
+        tx.agents.get(agent_id)
+        return tx.blocks.find(query)
+
+    return [block_body(block) for block in await services.store.read(read)]
+
+
+@router.patch(
+    "/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}",
+    operation_id="attach_core_memory_block",
+)
+async def attach_core_memory_block(agent_id: str, block_id: str, services: CurrentServices) -> AgentStateBody:
+    return agent_state(await services.agents.attach_block(agent_id, block_id))
+
+
+@router.patch(
+    "/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}",
+    operation_id="detach_core_memory_block",
+)
+async def detach_core_memory_block(agent_id: str, block_id: str, services: CurrentServices) -> AgentStateBody:
+    return agent_state(await services.agents.detach_block(agent_id, block_id))
+
+
+# A label may hold slashes ("human/name"), hence the rest of the path.
+_BY_LABEL = "/v1/agents/{agent_id}/core-memory/blocks/{block_label:path}"
+
+
+@router.get(_BY_LABEL, operation_id="retrieve_core_memory_block")
+async def retrieve_core_memory_block(agent_id: str, block_label: str, services: CurrentServices) -> BlockBody:
+    return block_body(await services.agents.block_by_label(agent_id, block_label))
+
+
+@router.patch(_BY_LABEL, operation_id="modify_core_memory_block")
+async def modify_core_memory_block(
+    agent_id: str, block_label: str, body: UpdateBlockBody, services: CurrentServices
+) -> BlockBody:
+    return block_body(await services.agents.edit_block_by_label(agent_id, block_label, block_changes(body)))

@@ -1,0 +1,60 @@
+"""Bodies read without FastAPI's machinery: once, straight from JSON, with the same errors."""
+
+from typing import Any, Final, TypeVar
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from pydantic_core import from_json
+from starlette.requests import Request
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: Request, model: type[M], *, optional: bool = False) -> M:
+    """The request's body as the model; an ``optional`` one may be absent.
+
+    :raises RequestValidationError: if it is not what the model takes.
+    """
+    raw = await request.body()
+    try:
+        sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise RequestValidationError([_not_json(raw, str(error))]) from None
+    try:
+        body = model.model_validate(sent)
+    except ValidationError as error:
+        raise RequestValidationError([_placed(problem) for problem in error.errors(include_url=False)]) from None
+    if body.model_extra:
+        log.debug("unknown_fields", path=request.url.path, fields=sorted(body.model_extra))
+    return body
+
+
+COMPONENTS: Final[dict[str, Any]] = {}
+"""The schemas of these bodies, for the OpenAPI document: the framework does not see them."""
+
+
+def documented_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The ``openapi_extra`` of an operation that reads such a body."""
+    _, definitions = models_json_schema([(model, "validation")], ref_template="#/components/schemas/{model}")
+    COMPONENTS.update(definitions["$defs"])
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": reference}}}}
+
+
+def _placed(problem: Any) -> dict[str, Any]:
+    """The problem with its place in the body; the tags of unions (``~…``) are no place."""
+    place = [step for step in problem["loc"] if not str(step).startswith("~")]
+    return {**problem, "loc": ("body", *place)}
+
+
+def _not_json(raw: bytes, complaint: str) -> dict[str, Any]:
+    """``complaint`` is the parser's: what it found, then ``at line 1 column 7``."""
+    what, _, where = complaint.partition(" at line ")
+    line, _, column = where.partition(" column ")
+    before = raw.split(b"\n")[: int(line or 1) - 1]
+    offset = sum(len(earlier) + 1 for earlier in before) + int(column or 0)
+    return {"type": "json_invalid", "loc": ("body", offset), "msg": what, "input": None, "ctx": {"error": what}}

@@ -1,0 +1,175 @@
+"""``/v1/conversations``: an agent's threads, their messages, and sending to them."""
+
+from typing import Final, Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.conversation_ids import ConversationId
+from tertulia.api.deps import CurrentServices, Services, services_of
+from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
+from tertulia.api.pages import After, Limit, Order, page
+from tertulia.api.sending import REPLY, STREAMED, cancelled, resume, send
+from tertulia.api.wire.conversations import (
+    Conversation,
+    CreateConversationBody,
+    RecompileBody,
+    UpdateConversationBody,
+    changes_from_wire,
+    conversation_to_wire,
+    draft_from_wire,
+    refuse_unbuilt,
+)
+from tertulia.api.wire.requests import ConversationSendBody, ResumeBody
+from tertulia.ports.store import ConversationQuery, MessageQuery
+
+router = APIRouter(tags=["conversations"])
+
+_ARCHIVED: Final = {"unarchived": False, "archived": True, "all": None}
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/messages",
+    operation_id="send_conversation_message",
+    responses=REPLY,
+    openapi_extra=documented_body(ConversationSendBody),
+)
+async def send_conversation_message(conversation_id: ConversationId, request: Request) -> Response:
+    """Send messages and get the reply: a stream of events, or one object with ``streaming: false``."""
+    services, body = services_of(request), await read_body(request, ConversationSendBody)
+    stored_id = services.conversations.resolve(conversation_id, body.agent_id)
+    return await send(services, stored_id, body, streaming=body.streaming is not False)
+
+
+@router.get("/v1/conversations/{conversation_id}/messages", operation_id="list_conversation_messages", responses=LISTED)
+async def list_conversation_messages(
+    *,
+    services: CurrentServices,
+    conversation_id: ConversationId,
+    agent_id: str | None = None,
+    before: Older = None,
+    after: Newer = None,
+    limit: Limit = 100,
+    order: Order = "desc",
+    order_by: Literal["created_at"] = "created_at",
+    group_id: str | None = None,
+    include_err: bool | None = None,
+    include_return_message_types: MessageTypes = None,
+) -> Response:
+    stored_id = services.conversations.resolve(conversation_id, agent_id)
+    query = MessageQuery(
+        conversation_id=stored_id,
+        group_id=group_id,
+        include_errors=include_err is not False,
+        older_than=before,
+        newer_than=after,
+        limit=limit,
+        ascending=order == "asc",
+    )
+    config = config_of(include_return_message_types)
+    return await list_messages(services, query, config, lambda tx: tx.conversations.get(stored_id))
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/stream",
+    operation_id="retrieve_conversation_stream",
+    responses=STREAMED,
+    openapi_extra=documented_body(ResumeBody, required=False),
+)
+async def retrieve_conversation_stream(conversation_id: ConversationId, request: Request) -> Response:
+    """Go on with a run's stream: the frames after ``starting_after``, then those to come."""
+    services, body = services_of(request), await read_body(request, ResumeBody, optional=True)
+    return await resume(services, services.conversations.resolve(conversation_id, body.agent_id), body)
+
+
+@router.post("/v1/conversations/{conversation_id}/cancel", operation_id="cancel_conversation")
+async def cancel_conversation(
+    services: CurrentServices, conversation_id: ConversationId, agent_id: str | None = None
+) -> dict[str, str]:
+    """Stop what the conversation is running. What was finished stays in the history."""
+    conversation = await services.conversations.get(services.conversations.resolve(conversation_id, agent_id))
+    run_ids = await services.runs.cancel_conversation(conversation.id)
+    return cancelled(run_ids, f"conversation {conversation_id}")
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/recompile",
+    operation_id="recompile_conversation",
+    openapi_extra=documented_body(RecompileBody, required=False),
+)
+async def recompile_conversation(conversation_id: ConversationId, request: Request, *, dry_run: bool = False) -> str:
+    """The system prompt, compiled now; kept unless it is a dry run."""
+    services, body = services_of(request), await read_body(request, RecompileBody, optional=True)
+    refuse_unbuilt(body)
+    stored_id = services.conversations.resolve(conversation_id, body.agent_id)
+    return await services.conversations.recompile(stored_id, dry_run=dry_run)
+
+
+@router.post(
+    "/v1/conversations",
+    operation_id="create_conversation",
+    openapi_extra=documented_body(CreateConversationBody, required=False),
+)
+async def create_conversation(request: Request, agent_id: str) -> Conversation:
+    services, body = services_of(request), await read_body(request, CreateConversationBody, optional=True)
+    created = await services.conversations.create(agent_id, draft_from_wire(body))
+    return await _shown(services, created.id)
+
+
+@router.get("/v1/conversations", operation_id="list_conversations")
+async def list_conversations(
+    *,
+    services: CurrentServices,
+    agent_id: str | None = None,
+    archive_status: Literal["unarchived", "archived", "all"] = "unarchived",
+    summary_search: str | None = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "desc",
+    order_by: Literal["created_at", "last_run_completion", "last_message_at"] = "created_at",
+) -> list[Conversation]:
+    """All but default and hidden conversations."""
+    query = ConversationQuery(
+        page=page(limit, after, None, ascending=order == "asc"),
+        order_by=order_by,
+        agent_id=agent_id,
+        archived=_ARCHIVED[archive_status],
+        summary_search=summary_search or None,
+    )
+    return [conversation_to_wire(found) for found in await services.conversations.find(query)]
+
+
+@router.get("/v1/conversations/{conversation_id}", operation_id="retrieve_conversation")
+async def retrieve_conversation(
+    services: CurrentServices, conversation_id: ConversationId, agent_id: str | None = None
+) -> Conversation:
+    return await _shown(services, services.conversations.resolve(conversation_id, agent_id))
+
+
+@router.patch(
+    "/v1/conversations/{conversation_id}",
+    operation_id="update_conversation",
+    openapi_extra=documented_body(UpdateConversationBody),
+)
+async def update_conversation(
+    request: Request, conversation_id: ConversationId, agent_id: str | None = None
+) -> Conversation:
+    """``null`` clears a field, an absent one stays as it is."""
+    services, body = services_of(request), await read_body(request, UpdateConversationBody)
+    stored_id = services.conversations.resolve(conversation_id, agent_id)
+    await services.conversations.update(stored_id, changes_from_wire(body))
+    return await _shown(services, stored_id)
+
+
+@router.delete("/v1/conversations/{conversation_id}", operation_id="delete_conversation")
+async def delete_conversation(
+    services: CurrentServices, conversation_id: ConversationId, agent_id: str | None = None
+) -> None:
+    """Remove the conversation with its messages and runs; what it is running is stopped first."""
+    await services.conversations.delete(services.conversations.resolve(conversation_id, agent_id))
+
+
+async def _shown(services: Services, stored_id: str) -> Conversation:
+    conversation, in_context = await services.conversations.with_context(stored_id)
+    return conversation_to_wire(conversation, in_context)

@@ -1,0 +1,51 @@
+"""What routes work with: the services the application was built from, as FastAPI dependencies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from tertulia.engine.agents import Agents
+from tertulia.engine.conversations import Conversations
+from tertulia.engine.runs import Runs
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.event_log import EventLog
+from tertulia.ports.store import Store
+from tertulia.ports.tool import Tool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The part of the settings the API itself obeys. No ``api_key`` means that everybody may call."""
+
+    api_key: str | None = None
+    max_body_bytes: int = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything the routes need, made once by the composition root. ``tools`` are the built-in ones, by id."""
+
+    store: Store
+    catalogue: Catalogue
+    event_log: EventLog
+    agents: Agents
+    conversations: Conversations
+    runs: Runs
+    tools: Mapping[str, Tool]
+    settings: ApiSettings = ApiSettings()
+
+
+async def _services(connection: HTTPConnection) -> Services:
+    return services_of(connection)
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The same for a route that does without FastAPI's dependencies."""
+    services: Services = connection.app.state.services
+    return services
+
+
+CurrentServices: TypeAlias = Annotated[Services, Depends(_services)]

@@ -1,0 +1,221 @@
+"""What a failure looks like to a client: the one table from errors to status codes, and the one body shape."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tertulia.domain.errors import (
+    Conflict,
+    DataDirectoryHeld,
+    InvalidArgument,
+    NotFound,
+    ProviderAuthenticationError,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    StoreUnavailable,
+    TertuliaError,
+    Unprocessable,
+    Unsupported,
+)
+
+log = structlog.get_logger(__name__)
+
+# An error has the status of the nearest class above it that is listed.
+STATUS: Final[dict[type[TertuliaError], int]] = {
+    InvalidArgument: 400,
+    NotFound: 404,
+    Conflict: 409,
+    Unprocessable: 422,
+    Unsupported: 501,
+    StoreUnavailable: 503,
+    DataDirectoryHeld: 503,
+    ProviderAuthenticationError: 401,
+    ProviderRateLimited: 429,
+    ProviderTimeout: 504,
+    ProviderError: 502,
+    TertuliaError: 500,
+}
+
+# The same for failures that reach a reader as an event of a run.
+RUN_FAILURE_STATUS: Final[dict[str, int]] = {
+    "llm_authentication": 401,
+    "llm_rate_limit": 429,
+    "llm_timeout": 504,
+    "llm_error": 502,
+    "internal_error": 500,
+}
+
+_INTERNAL_ERROR: Final = "INTERNAL: the server failed to answer this request. The server's log says why."
+
+
+def status_of(error: TertuliaError) -> int:
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None, **fields: Any) -> Response:
+    """The body of every failure: a sentence, with structured fields beside it."""
+    return JSONResponse({"detail": detail, **fields}, status, headers)
+
+
+def run_failure_response(error_type: str, message: str, detail: str, retry_after: float | None = None) -> Response:
+    """The blocking reply to a message whose run failed. ``retry_after`` is seconds."""
+    return JSONResponse(
+        {"error": {"type": error_type, "message": message, "detail": detail}},
+        RUN_FAILURE_STATUS.get(error_type, 500),
+        _retry_after_header(retry_after),
+    )
+
+
+def _retry_after_header(seconds: float | None) -> dict[str, str] | None:
+    return None if seconds is None else {"retry-after": str(math.ceil(seconds))}
+
+
+async def _on_tertulia_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TertuliaError)  # noqa: S101  Starlette types every handler for Exception
+    if isinstance(error, ProviderError):
+        return run_failure_response(error.error_type, error.message, error.detail, error.retry_after)
+    status = status_of(error)
+    if status == STATUS[TertuliaError]:
+        log.error("unexpected failure", path=request.url.path, exc_info=error)
+    return error_response(status, error.message, **error.fields)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  as above
+    return error_response(error.status_code, error.detail, error.headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  as above
+    return validation_response(error.errors())
+
+
+def validation_response(errors: Sequence[Mapping[str, Any]]) -> Response:
+    """422 for a request that has not the shape its operation takes. ``errors`` are Pydantic's."""
+    sentences = list(dict.fromkeys(_sentence(error) for error in errors))
+    return error_response(422, " ".join(sentences), errors=[_shown(error) for error in errors])
+
+
+def _shown(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "loc": [step for step in error["loc"] if not _is_shape(step)],
+        "type": error["type"],
+        "msg": _complaint(error),
+    }
+
+
+def _is_shape(step: str | int) -> bool:
+    # Such steps tell apart the shapes of a union; they are no part of what the client sent.
+    return isinstance(step, str) and step.startswith("~")
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    return f"{_place(error['loc'])} {_complaint(error)}."
+
+
+def _place(location: Sequence[str | int]) -> str:
+    source, *steps = [step for step in location if not _is_shape(step)] or ["request"]
+    if not steps or isinstance(steps[0], int):  # of unreadable JSON the place is an offset, told by the complaint
+        return f"The {source}"
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+    return f"'{path}' in the {source}"
+
+
+_COMPLAINTS: Final[dict[str, str]] = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is not a field this operation takes; remove it",
+    "model_attributes_type": "must be a JSON object, sent with content-type: application/json",
+    "dict_type": "must be a JSON object",
+}
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    kind = str(error["type"])
+    if kind == "json_invalid":
+        offset = f" at character {error['loc'][-1]}" if error["loc"][-1] else ""
+        return f"is not valid JSON: {error['ctx']['error']}{offset}"
+    if kind == "union_tag_not_found":
+        return f"must say which shape it has, in {error['ctx']['discriminator']}"
+    if kind == "union_tag_invalid":
+        context = error["ctx"]
+        return f"has {context['discriminator']} '{context['tag']}', which is none of {context['expected_tags']}"
+    if kind in _COMPLAINTS:
+        return _COMPLAINTS[kind]
+    message = re.sub(r"^(Value error|Assertion failed), ", "", str(error["msg"]))
+    return message.replace("Input should be", "must be").rstrip(".")
+
+
+class GuardMiddleware:
+    """The outermost layer: no exception leaves it unanswered, no body longer than ``max_body_bytes`` enters."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _content_length(scope) > self._max_body_bytes:
+            await self._too_large()(scope, receive, send)
+            return
+        started = False
+        received = 0
+
+        async def counted_receive() -> Message:
+            # A chunked body has no announced length; it is refused at the piece that goes over the limit.
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise HTTPException(413, self._too_large_detail())
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted_receive, watched_send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            log.exception("unexpected failure", method=scope["method"], path=scope["path"])
+            if started:
+                raise  # the reply is half sent; the server can only break the connection
+            del error
+            await error_response(500, _INTERNAL_ERROR)(scope, receive, send)
+
+    def _too_large(self) -> Response:
+        return error_response(413, self._too_large_detail(), {"connection": "close"})
+
+    def _too_large_detail(self) -> str:
+        return (
+            f"The request body is larger than {self._max_body_bytes} bytes. "
+            "Send less, or raise the server's limit (TERTULIA_MAX_BODY_BYTES)."
+        )
+
+
+def _content_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else 0
+    return 0
+
+
+def install(app: FastAPI) -> None:
+    """Make the table above the only way an exception becomes a reply."""
+    app.add_exception_handler(TertuliaError, _on_tertulia_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)

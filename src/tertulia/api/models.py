@@ -1,0 +1,64 @@
+"""``/v1/models``: the models that can be used now, by the configured providers."""
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+
+from tertulia.api.deps import CurrentServices
+from tertulia.api.routing import api_router
+from tertulia.api.wire.models import EmbeddingModelBody, ModelBody, embedding_model_body, model_body
+from tertulia.domain.models import ProviderCategory
+
+router = api_router("models")
+
+ProviderTypeName = Literal[
+    "anthropic",
+    "azure",
+    "baseten",
+    "bedrock",
+    "cerebras",
+    "chatgpt_oauth",
+    "deepseek",
+    "fireworks",
+    "google_ai",
+    "google_vertex",
+    "groq",
+    "hugging-face",
+    "letta",
+    "lmstudio_openai",
+    "minimax",
+    "moonshot",
+    "moonshot_coding",
+    "mistral",
+    "ollama",
+    "openai",
+    "together",
+    "vllm",
+    "sglang",
+    "openrouter",
+    "xai",
+    "zai",
+    "zai_coding",
+]
+
+
+@router.get("/v1/models", operation_id="list_models")
+async def list_models(
+    *,
+    services: CurrentServices,
+    provider_name: str | None = None,
+    provider_type: ProviderTypeName | None = None,
+    provider_category: Annotated[list[ProviderCategory] | None, Query()] = None,
+) -> list[ModelBody]:
+    return [
+        model_body(card)
+        for card in await services.catalogue.models()
+        if (not provider_name or card.provider_name == provider_name)
+        and (provider_type is None or card.provider_type == provider_type)
+        and (not provider_category or card.provider_category in provider_category)
+    ]
+
+
+@router.get("/v1/models/embedding", operation_id="list_embedding_models")
+async def list_embedding_models(services: CurrentServices) -> list[EmbeddingModelBody]:
+    return [embedding_model_body(card) for card in await services.catalogue.embeddings()]

@@ -1,0 +1,89 @@
+"""The reply as one JSON object: the run's events drained, for clients that wait for the end."""
+
+import asyncio
+from contextlib import aclosing
+
+import structlog
+from msgspec import Struct, field
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tertulia.api.clients import outlasts
+from tertulia.api.errors import run_failure_response
+from tertulia.api.wire.frames import StopReasonFrame, UsageFrame, encode, usage_frame
+from tertulia.api.wire.messages import WireMessage
+from tertulia.api.wire.presenter import Presenter
+from tertulia.domain.events import Ended, Event, Failed, RunStarted, Stopped, UsageReported
+from tertulia.domain.runs import RequestConfig, Run, Usage
+from tertulia.engine.fold import joined
+from tertulia.engine.runs import Runs
+
+log = structlog.get_logger(__name__)
+
+
+class Reply(Struct, kw_only=True):
+    """What a client is answered that does not stream. Nobody fills in ``logprobs`` and ``turns``."""
+
+    messages: list[WireMessage] = field(default_factory=list[WireMessage])
+    stop_reason: StopReasonFrame
+    usage: UsageFrame
+    logprobs: None = None
+    turns: None = None
+
+
+class BlockingReply(Response):
+    """Waits for the end of one run and answers with all of it. A client that goes away takes the run with it."""
+
+    media_type = "application/json"
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        self.status_code = 200
+        self.background = None
+        self._runs = runs
+        self._run = run
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        folding = asyncio.ensure_future(self._fold())
+        if await outlasts(receive, folding):
+            await folding.result()(scope, receive, send)
+        elif not self._run.background:
+            log.info("client_left", run_id=self._run.id)
+            await self._runs.cancel(self._run.id)
+
+    async def _fold(self) -> Response:
+        """The whole reply, or the failure that ended the run."""
+        gathering = _Gathering(self._run)
+        async with aclosing(self._runs.follow(self._run.id)) as batches:
+            async for batch in joined(batches):
+                for _, event in batch:
+                    gathering.add(event)
+        return gathering.response()
+
+
+class _Gathering:
+    def __init__(self, run: Run) -> None:
+        self._run_id = run.id
+        self._presenter = Presenter(run.id, run.request_config or RequestConfig(), listed=True)
+        self._failed: Failed | None = None
+        self._reply = Reply(
+            stop_reason=StopReasonFrame(stop_reason="error"), usage=usage_frame(run.id, UsageReported(Usage(), 0))
+        )
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Stopped():
+                self._reply.stop_reason = StopReasonFrame(stop_reason=event.stop_reason)
+            case UsageReported():
+                self._reply.usage = usage_frame(self._run_id, event)
+            case Failed():
+                self._failed = event
+            case RunStarted() | Ended():
+                pass
+            case _:
+                self._reply.messages += self._presenter.present(event)
+
+    def response(self) -> Response:
+        failed = self._failed
+        if failed is not None:
+            return run_failure_response(failed.error_type, failed.message, failed.detail, failed.retry_after)
+        return Response(encode(self._reply), media_type="application/json")

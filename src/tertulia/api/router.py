@@ -1,0 +1,85 @@
+"""The HTTP application: the resources, in the order a request is matched against them, and the layers around them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
+from starlette.types import Lifespan
+
+from tertulia import __version__
+from tertulia.api import (
+    agent_messages,
+    agents,
+    blocks,
+    conversations,
+    docs_ui,
+    errors,
+    health,
+    messages,
+    models,
+    openapi,
+    runs,
+    steps,
+    tags,
+    tools,
+    unsupported,
+)
+from tertulia.api.auth import KeyMiddleware
+from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.errors import GuardMiddleware
+from tertulia.api.paths import TrailingSlashMiddleware
+
+# Matching goes from top to bottom, so what is asked for most comes first.
+RESOURCES: Final[tuple[APIRouter, ...]] = (
+    conversations.router,
+    agent_messages.router,
+    messages.router,
+    runs.router,
+    steps.router,
+    agents.router,
+    blocks.router,
+    tools.router,
+    models.router,
+    tags.router,
+    health.router,
+)
+
+
+def build_api(services: Services, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The ASGI application over the services. ``lifespan`` opens and closes what they hold."""
+    app = FastAPI(
+        title="Tertulia",
+        version=__version__,
+        description="Stateful agents and their conversations, over the Letta V1 REST API.",
+        routes=list(_routes()),
+        middleware=_layers(services.settings),
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,  # served by api/openapi.py and api/docs_ui.py
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    errors.install(app)
+    return app
+
+
+def _routes() -> Sequence[BaseRoute]:
+    resources = [route for router in RESOURCES for route in router.routes]
+    return [
+        *resources,
+        Route("/openapi.json", openapi.document_endpoint, include_in_schema=False),
+        *docs_ui.ROUTES,
+        unsupported.ROUTE,  # the last: it answers whatever no other route did
+    ]
+
+
+def _layers(settings: ApiSettings) -> list[Middleware]:
+    """From the outside in."""
+    layers = [Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes)]
+    if settings.api_key is not None:
+        layers.append(Middleware(KeyMiddleware, api_key=settings.api_key))
+    layers.append(Middleware(TrailingSlashMiddleware))
+    return layers

@@ -1,0 +1,85 @@
+"""The reply as a server-sent event stream: frames written as their events come, straight to the ASGI server."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from tertulia.api.clients import outlasts
+from tertulia.api.wire.frames import Frames
+from tertulia.domain.events import Event
+from tertulia.domain.runs import RequestConfig, Run
+from tertulia.engine.fold import Joiner
+from tertulia.engine.runs import Runs
+from tertulia.ports.event_log import Numbered
+
+PING_SECONDS: Final = 20.0
+"""How often a stream gives a sign of life when asked to; clients give up after 60 seconds of silence."""
+
+_START: Final[Message] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),  # proxies pass frames on at once
+    ],
+}
+
+log = structlog.get_logger(__name__)
+
+
+class EventStream(Response):
+    """Streams one run to one client. A client that goes away takes a foreground run with it.
+
+    ``after`` is the number of the last frame the client has seen, 0 for none. What ends a stream comes always.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, runs: Runs, run: Run, *, after: int = 0, include_pings: bool = False, ping_seconds: float = PING_SECONDS
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self._runs = runs
+        self._run = run
+        self._ping_seconds = ping_seconds if include_pings else None
+        config = run.request_config or RequestConfig()
+        self._joiner = None if config.stream_tokens else Joiner()
+        self._frames = Frames(run.id, config, after)
+        self._ended = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+        async def keep_alive() -> None:
+            if not self._ended:
+                await send(_body(self._frames.keep_alive()))
+
+        await send(_START)
+        writing = asyncio.ensure_future(self._write(send))
+        if await outlasts(receive, writing, pulse=keep_alive, pulse_seconds=self._ping_seconds):
+            writing.result()
+        elif not self._run.background:
+            log.info("client_left", run_id=self._run.id)
+            await self._runs.cancel(self._run.id)
+
+    async def _write(self, send: Send) -> None:
+        async with aclosing(self._runs.follow(self._run.id)) as batches:
+            async for batch in batches:
+                frames = self._frames.encode(self._events(batch))
+                if frames:
+                    await send(_body(frames))
+        self._ended = True
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _events(self, batch: Sequence[Numbered]) -> Iterable[Event]:
+        whole = batch if self._joiner is None else self._joiner.push(batch)
+        return [event for _, event in whole]
+
+
+def _body(frames: bytes) -> Message:
+    return {"type": "http.response.body", "body": frames, "more_body": True}

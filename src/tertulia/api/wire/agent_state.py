@@ -1,0 +1,156 @@
+"""``AgentState``: an agent as clients see it, with the parts of it they asked for."""
+
+from typing import Any, Final, Literal, TypeAlias
+
+from tertulia.api.wire.blocks import BlockBody, block_body
+from tertulia.api.wire.common import Instant, ResponseModel
+from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_to_wire
+from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, settings_to_wire
+from tertulia.api.wire.models import LlmConfigBody, llm_config_body
+from tertulia.api.wire.tool_rules import ToolRuleBody
+from tertulia.api.wire.tools import ToolBody, tool_body
+from tertulia.domain.agents import AgentType
+from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.runs import StopReason
+from tertulia.engine.agents import AgentView
+
+Relationship: TypeAlias = Literal[
+    "agent.blocks",
+    "agent.identities",
+    "agent.managed_group",
+    "agent.pending_approval",
+    "agent.secrets",
+    "agent.sources",
+    "agent.tags",
+    "agent.tools",
+]
+
+# The names ``include_relationships`` has for the same; those of things this release has not are known as well.
+_OLDER_NAMES: Final[dict[str, str]] = {
+    "blocks": "agent.blocks",
+    "memory": "agent.blocks",
+    "core_memory": "agent.blocks",
+    "tools": "agent.tools",
+    "tags": "agent.tags",
+    "sources": "agent.sources",
+    "identities": "agent.identities",
+    "identity_ids": "agent.identities",
+    "managed_group": "agent.managed_group",
+    "multi_agent_group": "agent.managed_group",
+    "secrets": "agent.secrets",
+    "tool_exec_environment_variables": "agent.secrets",
+}
+
+
+class MemoryBody(ResponseModel):
+    blocks: list[BlockBody]
+    agent_type: AgentType
+    file_blocks: tuple[()] = ()
+    prompt_template: str = ""
+    git_enabled: bool = False
+
+
+class AgentStateBody(ResponseModel):
+    """Fields typed as null or as empty lists belong to features this release has not."""
+
+    id: str
+    name: str
+    agent_type: AgentType
+    system: str
+    description: str | None
+    model: str
+    model_settings: ModelSettingsBody | None
+    llm_config: LlmConfigBody
+    compaction_settings: CompactionSettingsBody | None
+    embedding: str | None
+    memory: MemoryBody
+    blocks: list[BlockBody]
+    tools: list[ToolBody]
+    tool_rules: list[ToolRuleBody]
+    tags: list[str]
+    message_ids: list[str]
+    metadata: dict[str, Any]
+    response_format: ResponseFormat | None
+    timezone: str
+    hidden: bool | None
+    message_buffer_autoclear: bool
+    project_id: str | None
+    max_files_open: int | None
+    per_file_view_window_char_limit: int | None
+    last_run_completion: Instant | None
+    last_run_duration_ms: int | None
+    last_stop_reason: StopReason | None
+    created_at: Instant
+    updated_at: Instant
+    created_by_id: None = None
+    last_updated_by_id: None = None
+    embedding_config: None = None
+    enable_sleeptime: bool = False
+    sources: tuple[()] = ()
+    identities: tuple[()] = ()
+    identity_ids: tuple[()] = ()
+    secrets: tuple[()] = ()
+    tool_exec_environment_variables: tuple[()] = ()
+    managed_group: None = None
+    multi_agent_group: None = None
+    pending_approval: None = None
+    template_id: None = None
+    base_template_id: None = None
+    deployment_id: None = None
+    entity_id: None = None
+
+
+def relationships(include: list[Relationship] | None, include_relationships: list[str] | None) -> frozenset[str] | None:
+    """Which related things to show; None is all of them, which is what a request gets that names none.
+
+    :raises InvalidArgument: if ``include_relationships`` names something there is not.
+    """
+    if not include and not include_relationships:
+        return None
+    older = include_relationships or []
+    for name in older:
+        if name not in _OLDER_NAMES:
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: include_relationships knows no '{name}'. It takes "
+                f"{', '.join(sorted(_OLDER_NAMES))}.",
+            )
+    return frozenset(include or []) | {_OLDER_NAMES[name] for name in older}
+
+
+def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentStateBody:
+    """The agent with the relationships in ``shown``, or all; those left out are empty lists."""
+    agent, activity = view.agent, view.activity
+    blocks = [block_body(block) for block in view.blocks] if shown is None or "agent.blocks" in shown else []
+    tools = [tool_body(tool) for tool in view.tools] if shown is None or "agent.tools" in shown else []
+    settings = agent.model_settings
+    return AgentStateBody(
+        id=agent.id,
+        name=agent.name,
+        agent_type=agent.agent_type,
+        system=agent.system,
+        description=agent.description,
+        model=agent.model,
+        model_settings=settings and settings_to_wire(settings),  # pyright: ignore[reportArgumentType]  one of the union
+        llm_config=llm_config_body(agent, view.model),
+        compaction_settings=agent.compaction_settings and compaction_to_wire(agent.compaction_settings),
+        embedding=agent.embedding,
+        memory=MemoryBody(blocks=blocks, agent_type=agent.agent_type),
+        blocks=blocks,
+        tools=tools,
+        tool_rules=list(agent.tool_rules),  # pyright: ignore[reportArgumentType]  Pydantic makes the shapes
+        tags=list(agent.tags) if shown is None or "agent.tags" in shown else [],
+        message_ids=view.message_ids,
+        metadata=agent.metadata or {},
+        response_format=settings and (settings.response_format or settings.response_schema),  # pyright: ignore[reportArgumentType]  as above
+        timezone=agent.timezone,
+        hidden=agent.hidden,
+        message_buffer_autoclear=agent.message_buffer_autoclear,
+        project_id=agent.project_id,
+        max_files_open=agent.max_files_open,
+        per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
+        last_run_completion=activity.last_run_completion,
+        last_run_duration_ms=activity.last_run_duration_ms,
+        last_stop_reason=activity.last_stop_reason,
+        created_at=agent.created_at,
+        updated_at=agent.updated_at,
+    )

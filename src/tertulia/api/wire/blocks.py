@@ -1,0 +1,131 @@
+"""Memory blocks as clients see them, and what they may send to make and change one."""
+
+from typing import Any, Final
+
+from pydantic import Field
+
+from tertulia.api.wire.common import MAX_INT, JsonObject, RequestModel, ResponseModel
+from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
+from tertulia.domain.clock import utc_now
+from tertulia.domain.ids import new_block_id
+
+
+class BlockBody(ResponseModel):
+    id: str
+    value: str
+    label: str
+    limit: int
+    description: str | None
+    read_only: bool
+    metadata: dict[str, Any]
+    tags: list[str]
+    hidden: bool | None
+    is_template: bool
+    template_name: str | None
+    template_id: str | None
+    base_template_id: str | None
+    deployment_id: str | None
+    entity_id: str | None
+    project_id: str | None
+    preserve_on_migration: bool
+    created_by_id: str | None = None
+    last_updated_by_id: str | None = None
+
+
+class _BlockExtras(RequestModel):
+    """The fields that are optional both when a block is made and when it is changed."""
+
+    description: str | None = None
+    metadata: JsonObject | None = None
+    tags: list[str] | None = None
+    hidden: bool | None = None
+    template_name: str | None = None
+    template_id: str | None = None
+    base_template_id: str | None = None
+    deployment_id: str | None = None
+    entity_id: str | None = None
+    project_id: str | None = None
+    preserve_on_migration: bool | None = None
+
+
+class CreateBlockBody(_BlockExtras):
+    label: str = Field(min_length=1)
+    value: str
+    limit: int = Field(DEFAULT_LIMIT, ge=0, le=MAX_INT)
+    read_only: bool = False
+    is_template: bool = False
+
+
+class UpdateBlockBody(_BlockExtras):
+    """A field left out is untouched. null clears a field that can be empty and leaves any other as it is."""
+
+    label: str | None = Field(None, min_length=1)
+    value: str | None = None
+    limit: int | None = Field(None, ge=0, le=MAX_INT)
+    read_only: bool | None = None
+    is_template: bool | None = None
+
+
+# What a null makes of each field that can be empty.
+_EMPTY: Final[dict[str, object]] = {
+    "description": None,
+    "metadata": None,
+    "tags": (),
+    "hidden": None,
+    "template_name": None,
+    "template_id": None,
+    "base_template_id": None,
+    "deployment_id": None,
+    "entity_id": None,
+    "project_id": None,
+    "preserve_on_migration": False,
+}
+
+
+def block_body(block: Block) -> BlockBody:
+    return BlockBody(
+        id=block.id,
+        value=block.value,
+        label=block.label,
+        limit=block.limit,
+        description=block.description,
+        read_only=block.read_only,
+        metadata=block.metadata or {},
+        tags=list(block.tags),
+        hidden=block.hidden,
+        is_template=block.is_template,
+        template_name=block.template_name,
+        template_id=block.template_id,
+        base_template_id=block.base_template_id,
+        deployment_id=block.deployment_id,
+        entity_id=block.entity_id,
+        project_id=block.project_id,
+        preserve_on_migration=block.preserve_on_migration,
+    )
+
+
+def block_fields(body: CreateBlockBody) -> dict[str, Any]:
+    """The fields of a new block as the domain names them."""
+    fields = body.model_dump(exclude_none=True)
+    return {**fields, "tags": tuple(fields.get("tags", ()))}
+
+
+def new_block(body: CreateBlockBody) -> Block:
+    """Make the block.
+
+    :raises BlockLimitExceeded: if the value is longer than the limit.
+    """
+    now = utc_now()
+    return check(Block(id=new_block_id(), created_at=now, updated_at=now, **block_fields(body)))
+
+
+def block_changes(body: UpdateBlockBody) -> dict[str, object]:
+    """Only what is to change, as the domain names it."""
+    changes: dict[str, object] = {
+        name: _EMPTY[name] if value is None else value
+        for name, value in body.model_dump(exclude_unset=True).items()
+        if value is not None or name in _EMPTY
+    }
+    if body.tags is not None:
+        changes["tags"] = tuple(body.tags)
+    return changes

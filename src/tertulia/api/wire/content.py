@@ -1,0 +1,160 @@
+"""Content parts as clients send them, and the domain's parts they become."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from tertulia.domain.errors import Unsupported
+from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
+
+
+class SentModel(BaseModel):
+    """Something inside a body that any release of a client may send: fields nobody knows are left alone."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+def told_apart(types: Mapping[str, str], fields: Mapping[str, str]) -> Discriminator:
+    """Tells shapes apart by ``type`` and, since clients may leave it out, by the first of the fields that is there.
+
+    Both map to Pydantic tags; these begin with ``~`` so that the place an error names can leave them out.
+    """
+
+    def tag_of(value: Any) -> str | None:
+        if not isinstance(value, dict):
+            return None
+        sent = cast("dict[str, Any]", value)
+        if sent.get("type") is not None:
+            return types.get(str(sent["type"]))
+        return next((tag for field, tag in fields.items() if field in sent), None)
+
+    return Discriminator(
+        tag_of,
+        custom_error_type="shape_unknown",
+        custom_error_message=f"must be an object with a type out of: {', '.join(types)}",
+    )
+
+
+class TextContentParam(SentModel):
+    type: Literal["text"] = "text"
+    text: str
+    signature: str | None = None
+
+
+class UrlSource(SentModel):
+    type: Literal["url"] = "url"
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_scheme(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://", "data:image/")):
+            message = "must begin with https://, http:// or data:image/"
+            raise ValueError(message)
+        return value
+
+
+class Base64Source(SentModel):
+    """``data`` is checked here: once in the history, an image no provider can read would spoil every later message."""
+
+    type: Literal["base64"] = "base64"
+    media_type: Annotated[str, Field(pattern="^image/")]
+    data: str
+    detail: str | None = None
+
+    @field_validator("data")
+    @classmethod
+    def _is_base64(cls, value: str) -> str:
+        try:
+            base64.b64decode(value, validate=True)
+        except binascii.Error:
+            message = "is not base64"
+            raise ValueError(message) from None
+        return value
+
+
+class StoredSource(SentModel):
+    type: Literal["letta"] = "letta"
+    file_id: str
+    media_type: str | None = None
+    data: str | None = None
+    detail: str | None = None
+
+
+ImageSource: TypeAlias = Annotated[
+    Annotated[UrlSource, Tag("~url")]
+    | Annotated[Base64Source, Tag("~base64")]
+    | Annotated[StoredSource, Tag("~letta")],
+    told_apart(
+        {"url": "~url", "base64": "~base64", "letta": "~letta"},
+        {"url": "~url", "file_id": "~letta", "data": "~base64"},
+    ),
+]
+
+
+class ImageContentParam(SentModel):
+    type: Literal["image"] = "image"
+    source: ImageSource
+
+
+ModelOnly: TypeAlias = Literal[
+    "tool_call", "tool_return", "reasoning", "redacted_reasoning", "omitted_reasoning", "summarized_reasoning"
+]
+
+
+class ModelContentParam(BaseModel):
+    """What only a model says. The API has it among the contents of a message; it cannot be sent to this server."""
+
+    model_config = ConfigDict(extra="allow")
+    type: ModelOnly
+
+
+ContentParam: TypeAlias = TextContentParam | ImageContentParam | ModelContentParam
+Content: TypeAlias = Annotated[
+    Annotated[TextContentParam, Tag("~text")]
+    | Annotated[ImageContentParam, Tag("~image")]
+    | Annotated[ModelContentParam, Tag("~model")],
+    told_apart(
+        {"text": "~text", "image": "~image"} | dict.fromkeys(get_args(ModelOnly), "~model"),
+        {"text": "~text", "source": "~image"},
+    ),
+]
+
+
+def _text_or_list(value: Any) -> str:
+    return "~list" if isinstance(value, list) else "~text"
+
+
+# Told apart by hand, so that an error speaks of the one that was sent and not of both.
+TextOrContent: TypeAlias = Annotated[
+    Annotated[str, Tag("~text")] | Annotated[list[Content], Tag("~list")], Discriminator(_text_or_list)
+]
+
+
+def parts_of(content: str | list[ContentParam]) -> tuple[TextPart | ImagePart, ...]:
+    """The parts of a message as they are stored.
+
+    :raises Unsupported: for a part that this server does not take from a client.
+    """
+    if isinstance(content, str):
+        return (TextPart(content),)
+    return tuple(_part(part) for part in content)
+
+
+def _part(part: ContentParam) -> TextPart | ImagePart:
+    match part:
+        case TextContentParam():
+            return TextPart(part.text, part.signature)
+        case ImageContentParam(source=UrlSource() as source):
+            return ImagePart(UrlImage(source.url))
+        case ImageContentParam(source=Base64Source() as source):
+            return ImagePart(Base64Image(source.media_type, source.data, source.detail))
+        case ImageContentParam():
+            raise Unsupported("Images of type 'letta' are not supported by this server. Send 'base64' or 'url'.")
+        case ModelContentParam():
+            raise Unsupported(
+                f"Content of type '{part.type}' cannot be sent to this server. Send parts of type 'text' or 'image'."
+            )

@@ -1,0 +1,121 @@
+"""Conversations as the API shows them, and the bodies that create and change them."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tertulia.api.wire.common import Count, Instant, ResponseModel
+from tertulia.api.wire.content import SentModel
+from tertulia.api.wire.instants import SentInstant
+from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
+from tertulia.domain import conversations
+from tertulia.domain.errors import Unsupported
+from tertulia.engine.conversations import ConversationDraft
+
+
+class Conversation(ResponseModel):
+    id: str = Field(description="`default` for an agent's own conversation.")
+    agent_id: str
+    summary: str | None
+    description: str | None
+    model: str | None
+    model_settings: ModelSettingsBody | None
+    context_window_limit: int | None
+    archived: bool | None
+    archived_at: Instant | None
+    last_message_at: Instant | None
+    in_context_message_ids: list[str] | None = Field(description="Null in lists; retrieve the conversation for them.")
+    created_at: Instant | None
+    updated_at: Instant | None
+    created_by_id: str | None = None
+    last_updated_by_id: str | None = None
+
+
+class _ConversationBody(BaseModel):
+    """Clients send fields of releases this server does not know, so those are let through (and logged)."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=(), allow_inf_nan=False)
+
+    summary: str | None = None
+    description: str | None = None
+    model: str | None = None
+    model_settings: ModelSettingsBody | None = None
+    context_window_limit: Count | None = None
+
+
+class CreateConversationBody(_ConversationBody):
+    hidden: bool = False
+    isolated_block_labels: list[str] | None = Field(None, description="Not supported: only an empty list is taken.")
+
+
+class UpdateConversationBody(_ConversationBody):
+    """``null`` clears a field, an absent one stays as it is."""
+
+    archived: bool | None = None
+    last_message_at: SentInstant | None = None
+
+
+class RecompileBody(SentModel):
+    agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
+    compaction_settings: dict[str, Any] | None = Field(None, description="Not supported.")
+
+
+def refuse_unbuilt(body: RecompileBody) -> None:
+    """Refuse what would be ignored.
+
+    :raises Unsupported: for compaction settings, which are not built.
+    """
+    if body.compaction_settings is not None:
+        raise Unsupported("'compaction_settings' is not supported here yet. Recompile without.")
+
+
+def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
+    """What is to be created.
+
+    :raises Unsupported: for isolated blocks, which are not built.
+    """
+    if body.isolated_block_labels:
+        raise Unsupported(
+            "'isolated_block_labels' is not supported by this server yet. Create the conversation without."
+        )
+    return ConversationDraft(
+        summary=body.summary,
+        description=body.description,
+        model=body.model,
+        model_settings=None if body.model_settings is None else settings_from_wire(body.model_settings),
+        context_window_limit=body.context_window_limit,
+        hidden=body.hidden,
+    )
+
+
+def changes_from_wire(body: UpdateConversationBody) -> dict[str, Any]:
+    """The fields to change, as the domain has them."""
+    changes: dict[str, Any] = {
+        name: getattr(body, name) for name in body.model_fields_set if name in UpdateConversationBody.model_fields
+    }
+    if body.model_settings is not None:
+        changes["model_settings"] = settings_from_wire(body.model_settings)
+    if "archived" in changes:
+        changes["archived"] = bool(body.archived)
+    return changes
+
+
+def conversation_to_wire(
+    conversation: conversations.Conversation, in_context_message_ids: list[str] | None = None
+) -> Conversation:
+    settings = conversation.model_settings
+    return Conversation(
+        id=conversation.wire_id,
+        agent_id=conversation.agent_id,
+        summary=conversation.summary,
+        description=conversation.description,
+        model=conversation.model,
+        model_settings=settings and settings_to_wire(settings),  # pyright: ignore[reportArgumentType]  one of the union
+        context_window_limit=conversation.context_window_limit,
+        archived=conversation.archived,
+        archived_at=conversation.archived_at,
+        last_message_at=conversation.last_message_at,
+        in_context_message_ids=in_context_message_ids,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+    )

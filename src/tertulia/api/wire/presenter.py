@@ -1,0 +1,115 @@
+"""A run's events as the messages one reader is shown, whether it reads pieces or whole messages.
+
+It knows nothing of frames: a stream and a blocking reply present the same events.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from tertulia.api.wire.messages import (
+    AssistantMessage,
+    HiddenReasoningMessage,
+    ReasoningMessage,
+    SummaryMessage,
+    ToolCall,
+    ToolCallMessage,
+    WireMessage,
+    is_spoken,
+    said_in,
+    wire_messages,
+)
+from tertulia.domain.events import Delta, HiddenReasoning, MessageAdded, ReasoningDelta, TextDelta, ToolCallDelta
+from tertulia.domain.runs import RequestConfig
+
+_NOTHING: Sequence[WireMessage] = ()
+
+
+class Presenter:
+    """Presents one run to one reader. Events are given to it in order, from the run's first.
+
+    ``config`` is what the run's request asked to be shown. With ``listed`` a tool call's ``tool_calls`` is a list.
+    """
+
+    def __init__(self, run_id: str, config: RequestConfig, *, listed: bool) -> None:
+        self._run_id = run_id
+        self._config = config
+        self._listed = listed
+        self._spoken: dict[str, _Speech] = {}
+        self._second = 0
+        self._date = ""
+
+    def present(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
+        """The messages the event is to this reader; often one, sometimes none."""
+        messages = self._messages(event)
+        types = self._config.include_return_message_types
+        return messages if types is None else [message for message in messages if message.message_type in types]
+
+    def _messages(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
+        match event:
+            case TextDelta():
+                return [AssistantMessage(**self._common(event), content=event.text)]
+            case ReasoningDelta():
+                return [ReasoningMessage(**self._common(event), reasoning=event.text, signature=event.signature)]
+            case ToolCallDelta():
+                return self._tool_call(event)
+            case MessageAdded():
+                return self._added(event)
+            case HiddenReasoning():
+                state = "omitted" if event.data is None else "redacted"
+                return [HiddenReasoningMessage(**self._common(event), state=state, hidden_reasoning=event.data)]
+
+    def _common(self, event: Delta) -> dict[str, Any]:
+        return {
+            "id": event.message_id,
+            "date": self.date(event.at),
+            "otid": event.otid,
+            "step_id": event.step_id,
+            "run_id": self._run_id,
+        }
+
+    def date(self, at: float) -> str:
+        """An instant in seconds since the epoch as a message's date. The pieces of a message share theirs."""
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._date = datetime.fromtimestamp(second, UTC).isoformat()
+        return self._date
+
+    def _tool_call(self, event: ToolCallDelta) -> Sequence[WireMessage]:
+        if is_spoken(event.name, self._config):
+            said = self._spoken.setdefault(event.otid, _Speech(self._config.assistant_message_tool_kwarg))
+            text = said.hear(event.arguments)
+            return [AssistantMessage(**self._common(event), content=text)] if text else _NOTHING
+        call = ToolCall(event.name, event.arguments, event.tool_call_id)
+        shown = [call] if self._listed else call
+        return [ToolCallMessage(**self._common(event), tool_call=call, tool_calls=shown)]
+
+    def _added(self, event: MessageAdded) -> Sequence[WireMessage]:
+        messages = wire_messages(event.message, self._config)
+        if self._config.include_compaction_messages:
+            return messages
+        return [message for message in messages if not isinstance(message, SummaryMessage)]
+
+
+class _Speech:
+    """What an agent says in the arguments of its message tool, while they arrive."""
+
+    def __init__(self, kwarg: str) -> None:
+        self._kwarg = kwarg
+        self._arguments = ""
+        self._said = ""
+
+    def hear(self, arguments: str) -> str:
+        """The new text in a new piece of the arguments."""
+        self._arguments += arguments
+        try:
+            parsed: Any = from_json(self._arguments, allow_partial="trailing-strings")
+        except ValueError:
+            return ""
+        said = said_in(parsed, self._kwarg) or ""
+        new = said[len(self._said) :]
+        self._said = said
+        return new

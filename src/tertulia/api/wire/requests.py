@@ -1,0 +1,233 @@
+"""The bodies of the operations that send messages or read a run's stream, and what the engine makes of them."""
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
+
+from tertulia.api.wire.common import MAX_INT, JsonObject
+from tertulia.api.wire.content import SentModel, TextOrContent, parts_of, told_apart
+from tertulia.api.wire.messages import MessageType
+from tertulia.domain.errors import Unprocessable, Unsupported
+from tertulia.domain.messages import ImagePart
+from tertulia.domain.runs import RequestConfig
+from tertulia.engine.runs import DEFAULT_MAX_STEPS, NewMessage, SendRequest
+
+
+class MessageCreateParam(SentModel):
+    type: Literal["message"] | None = "message"
+    role: Literal["user", "system", "assistant"]
+    content: TextOrContent
+    name: str | None = None
+    otid: str | None = None
+    sender_id: str | None = None
+    batch_item_id: str | None = None
+    group_id: str | None = None
+
+
+class ApprovalReturnParam(SentModel):
+    type: Literal["approval"] = "approval"
+    approve: bool
+    tool_call_id: str
+    reason: str | None = None
+
+
+class ToolReturnParam(SentModel):
+    type: Literal["tool"] = "tool"
+    tool_call_id: str
+    tool_return: TextOrContent
+    status: Literal["success", "error"]
+    stdout: list[str] | None = None
+    stderr: list[str] | None = None
+
+
+class ApprovalCreateParam(SentModel):
+    """The answer to an approval request."""
+
+    type: Literal["approval"] = "approval"
+    approvals: list[ApprovalReturnParam | ToolReturnParam] | None = None
+    approve: bool | None = None
+    approval_request_id: str | None = None
+    reason: str | None = None
+    otid: str | None = None
+    group_id: str | None = None
+
+
+class ToolReturnCreate(SentModel):
+    """What tools on the client's side returned."""
+
+    type: Literal["tool_return"] = "tool_return"
+    tool_returns: list[ToolReturnParam]
+    otid: str | None = None
+    group_id: str | None = None
+
+
+SentMessage: TypeAlias = Annotated[
+    Annotated[MessageCreateParam, Tag("~message")]
+    | Annotated[ApprovalCreateParam, Tag("~approval")]
+    | Annotated[ToolReturnCreate, Tag("~tool_return")],
+    told_apart(
+        {"message": "~message", "approval": "~approval", "tool_return": "~tool_return"},
+        {"role": "~message", "content": "~message", "tool_returns": "~tool_return", "approvals": "~approval",
+         "approve": "~approval"},
+    ),
+]  # fmt: skip
+
+
+class ClientTool(SentModel):
+    name: str
+    description: str | None = None
+    parameters: JsonObject | None = None
+
+
+class ClientSkill(SentModel):
+    name: str
+    description: str
+    location: str
+
+
+class SendBody(BaseModel):
+    """Messages for an agent. Exactly one of ``messages`` and ``input`` is given.
+
+    Clients send fields of releases this server does not know, so those are let through (and logged).
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    messages: list[SentMessage] | None = None
+    input: TextOrContent | None = None
+    streaming: bool | None = None
+    stream_tokens: bool = False
+    background: bool = False
+    include_pings: bool = False
+    max_steps: Annotated[int, Field(ge=1, le=MAX_INT)] = DEFAULT_MAX_STEPS
+    include_return_message_types: list[MessageType] | None = None
+    include_compaction_messages: bool = False
+    use_assistant_message: bool = True
+    assistant_message_tool_name: str = "send_message"
+    assistant_message_tool_kwarg: str = "message"
+    override_model: str | None = None
+    override_system: str | None = None
+    client_tools: list[ClientTool] | None = None
+    client_skills: list[ClientSkill] | None = None
+    enable_thinking: str = ""
+    return_logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    return_token_ids: bool = False
+
+    @model_validator(mode="after")
+    def _says_something_once(self) -> Self:
+        if self.messages is not None and self.input is not None:
+            message = "Send either 'messages' or 'input', not both"
+        elif self.messages is None and self.input is None:
+            message = "Send 'messages' or 'input'; both are missing"
+        elif self.messages == []:
+            message = "Messages must not be empty"
+        elif self.input == []:
+            message = "Input must not be empty"
+        else:
+            return self
+        raise ValueError(message)
+
+
+class ConversationSendBody(SendBody):
+    agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
+
+
+class ResumeBody(SentModel):
+    """Which run's stream to go on with, and after which frame.
+
+    ``batch_size`` and ``poll_interval`` tune a server that polls; here frames are pushed as they come, so neither
+    has anything to change.
+    """
+
+    run_id: str | None = None
+    otid: str | None = None
+    agent_id: str | None = None
+    starting_after: Annotated[int, Field(ge=0, le=MAX_INT)] = 0
+    include_pings: bool | None = None
+    batch_size: int | None = None
+    poll_interval: float | None = None
+
+
+class CancelBody(SentModel):
+    run_ids: list[str] | None = None
+
+
+class ResetBody(SentModel):
+    add_default_initial_messages: bool = False
+
+
+def send_request(conversation_id: str, body: SendBody, *, streaming: bool) -> SendRequest:
+    """What the engine is asked to do.
+
+    :raises Unsupported: for what would change the reply and is not built.
+    :raises Unprocessable: if the messages make no sense together.
+    """
+    _refuse_unbuilt(body)
+    return SendRequest(
+        conversation_id=conversation_id,
+        messages=_new_messages(body),
+        # By contract the field is for streams; a blocking request has nobody to come back for its reply.
+        background=body.background and streaming,
+        max_steps=body.max_steps,
+        config=RequestConfig(
+            use_assistant_message=body.use_assistant_message,
+            assistant_message_tool_name=body.assistant_message_tool_name,
+            assistant_message_tool_kwarg=body.assistant_message_tool_kwarg,
+            include_return_message_types=None
+            if body.include_return_message_types is None
+            else tuple(body.include_return_message_types),
+            include_compaction_messages=body.include_compaction_messages,
+            stream_tokens=body.stream_tokens and streaming,
+        ),
+        override_model=body.override_model,
+        override_system=body.override_system,
+    )
+
+
+def _refuse_unbuilt(body: SendBody) -> None:
+    asked: dict[str, Any] = {
+        "client_tools": body.client_tools,
+        "client_skills": body.client_skills,
+        "enable_thinking": body.enable_thinking,
+        "return_logprobs": body.return_logprobs,
+        "top_logprobs": body.top_logprobs is not None,
+        "return_token_ids": body.return_token_ids,
+    }
+    for name, value in asked.items():
+        if value:
+            raise Unsupported(f"'{name}' is not supported by this server yet. Send the message without it.")
+
+
+def _new_messages(body: SendBody) -> tuple[NewMessage, ...]:
+    if body.input is not None:
+        return (_checked(NewMessage(role="user", content=parts_of(body.input))),)
+    messages = tuple(new_message(sent) for sent in body.messages or ())
+    otids = [message.otid for message in messages if message.otid is not None]
+    if len(set(otids)) < len(otids):
+        raise Unprocessable("Every message of a request needs an otid of its own; two have the same.")
+    return messages
+
+
+def new_message(sent: MessageCreateParam | ApprovalCreateParam | ToolReturnCreate) -> NewMessage:
+    if not isinstance(sent, MessageCreateParam):
+        raise Unsupported(f"Messages of type '{sent.type}' are not supported by this server yet.")
+    return _checked(
+        NewMessage(
+            role=sent.role,
+            content=parts_of(sent.content),
+            otid=sent.otid,
+            name=sent.name,
+            sender_id=sent.sender_id,
+            group_id=sent.group_id,
+            batch_item_id=sent.batch_item_id,
+        )
+    )
+
+
+def _checked(message: NewMessage) -> NewMessage:
+    if not message.content:
+        raise Unprocessable("A message's content must not be empty.")
+    if message.role != "user" and any(isinstance(part, ImagePart) for part in message.content):
+        raise Unprocessable(f"Images can be sent with role 'user' only, not '{message.role}'.")
+    return message
