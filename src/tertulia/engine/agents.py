@@ -246,7 +246,7 @@ class Agents:
 
     def _check(self, agent: Agent) -> None:
         """Refuse what could not answer a message later."""
-        self._catalogue.resolve(agent.model)
+        self._catalogue.card(agent.model)
         check_rules(agent.tool_rules)
         if agent.model_settings is not None:
             self._catalogue.check_settings(agent.model, agent.model_settings)
@@ -261,7 +261,7 @@ class Agents:
     def _view(self, loaded: "_Loaded") -> AgentView:
         agent = loaded.agent
         try:
-            model = self._catalogue.resolve(agent.model)[1]
+            model = self._catalogue.card(agent.model)
         except InvalidArgument:
             model = None  # its provider was taken out of the configuration; the agent is still there to be shown
         return AgentView(

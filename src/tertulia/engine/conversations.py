@@ -137,7 +137,7 @@ class Conversations:
 
     def _check(self, tx: Transaction, conversation: Conversation) -> None:
         if conversation.model is not None:
-            self._catalogue.resolve(conversation.model)
+            self._catalogue.card(conversation.model)
         if conversation.model_settings is not None:
             model = conversation.model or tx.agents.get(conversation.agent_id).model
             self._catalogue.check_settings(model, conversation.model_settings)

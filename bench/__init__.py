@@ -1,0 +1,1 @@
+"""The benchmark harness: a fake endpoint, a raw HTTP client and scenarios that measure a real server process."""

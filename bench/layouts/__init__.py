@@ -1,0 +1,1 @@
+"""Which prompt layout lets a small model answer from memory. `python -m bench.layouts` measures and writes results."""

@@ -1,0 +1,193 @@
+"""`python -m bench`: starts the fake endpoint and the server, runs the scenarios, prints the result as JSON."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from bench import compare, machine, profiler, targets
+from bench.api import RequestFailed
+from bench.eventloop import run
+from bench.processes import Child, StartFailed, end_of, fake_endpoint, server, server_log
+from bench.profiler import ProfilerMissing
+from bench.result import SCENARIOS, Result
+from bench.scenarios import burst, history, messages, startup, throughput, tokens
+from bench.subject import FULL, QUICK, Effort, Subject
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PROFILED_SENDERS = 64
+PROFILED_SECONDS = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    label: str
+    effort: Effort
+    quick: bool
+    only: Sequence[str]
+    tertulia: Path
+    save: bool
+    check: bool
+    compare: Path | None
+    profile: Path | None
+    profile_streaming: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    result = _run(options)
+    if options.profile and options.profile.suffix == ".txt" and "profile" not in result.failures:
+        _say(profiler.summary(options.profile.read_text()))
+    met = targets.check(result)
+    document = {**dataclasses.asdict(result), "targets": [dataclasses.asdict(target) for target in met]}
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    print(text)
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        saved = RESULTS / f"{result.date[:10]}-{options.label}.json"
+        _ = saved.write_text(text + "\n")
+        _say(f"saved as {saved.name}")
+    if options.compare:
+        _say(compare.table(compare.load(options.compare), document))
+    _say(targets.table(met))
+    return 1 if options.check and (result.failures or any(target.met is False for target in met)) else 0
+
+
+def _run(options: Options) -> Result:
+    result = Result(
+        label=options.label,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        effort="quick" if options.quick else "full",
+        machine=machine.describe(),
+    )
+    result.busyness.read()
+    with fake_endpoint() as endpoint:
+        if "startup" in options.only:
+            with _scenario("startup", result):
+                result.startup = startup.measure(options.tertulia, endpoint.port, options.effort.starts)
+        if options.profile or {"messages", "tokens", "throughput", "burst"} & {*options.only}:
+            _run_short_conversations(options, endpoint, result)
+        if "history" in options.only:
+            _run_history(options, endpoint, result)
+    result.busyness.read()
+    return result
+
+
+def _run_short_conversations(options: Options, endpoint: Child, result: Result) -> None:
+    with (
+        _folder() as folder,
+        _scenario("server", result, server_log(folder)),
+        server(options.tertulia, folder, endpoint.port) as child,
+    ):
+        result.memory.idle = child.memory()
+        run(_measure(options, Subject(child, endpoint, options.effort), result, server_log(folder)))
+        result.memory.after_load = child.memory()
+
+
+async def _measure(options: Options, subject: Subject, result: Result, log: Path) -> None:
+    levels = options.effort.levels
+    if "messages" in options.only:
+        with _scenario("messages", result, log):
+            result.blocking = await messages.measure(subject, streaming=False)
+            result.memory.after_first_messages = subject.server.memory()
+            result.streaming = await messages.measure(subject, streaming=True)
+    if "tokens" in options.only:
+        with _scenario("tokens", result, log):
+            result.tokens = await tokens.measure(subject)
+    if "throughput" in options.only:
+        with _scenario("throughput", result, log):
+            ids = await throughput.conversations(subject)
+            for senders, streaming in [*((level, False) for level in levels), (targets.LEVEL, True)]:
+                result.throughput.append(await throughput.measure(subject, ids, senders, streaming=streaming))
+    if "burst" in options.only:
+        with _scenario("burst", result, log):
+            result.burst = await burst.measure(subject)
+    if options.profile:
+        with _scenario("profile", result, log):
+            await _profile(options, subject, options.profile)
+
+
+async def _profile(options: Options, subject: Subject, output: Path) -> None:
+    ids = await throughput.conversations(subject)
+    streaming = options.profile_streaming
+    # Warm-up: what is loaded on first use would fill the profile.
+    _ = await throughput.load(subject, ids, PROFILED_SENDERS, 1.0, streaming=streaming)
+    with profiler.recording(subject.server.pid, output):
+        _ = await throughput.load(subject, ids, PROFILED_SENDERS, PROFILED_SECONDS, streaming=streaming)
+
+
+def _run_history(options: Options, endpoint: Child, result: Result) -> None:
+    with _folder() as folder, _scenario("history", result, server_log(folder)):
+        with server(options.tertulia, folder, endpoint.port) as child:
+            written = run(history.write(Subject(child, endpoint, options.effort)))
+        history.put_out_of_context(history.database(folder), written)
+        with server(options.tertulia, folder, endpoint.port) as child:
+            result.history = run(history.measure(Subject(child, endpoint, options.effort), written))
+            result.memory.after_history = child.memory()
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tertulia-bench-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def _scenario(name: str, result: Result, log: Path | None = None) -> Generator[None]:
+    """Say what runs, and turn its failure into a line of the result: the other scenarios are still worth running."""
+    started = time.perf_counter()
+    try:
+        yield
+    except (RequestFailed, StartFailed, ProfilerMissing, OSError) as error:
+        result.failures[name] = f"{type(error).__name__}: {error}" + (f"\n{end_of(log, 20)}" if log else "")
+        _say(f"{name} FAILED: {result.failures[name]}")
+    else:
+        _say(f"{name}: {time.perf_counter() - started:.1f} s")
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    add = parser.add_argument
+    _ = add("--quick", action="store_true", help="fewer samples: under 40 s instead of under 3 minutes")
+    _ = add("--only", action="append", choices=SCENARIOS, metavar="SCENARIO", help=f"one of {', '.join(SCENARIOS)}")
+    _ = add("--label", default="run", help="a name for the result (and for the file of --save)")
+    _ = add("--save", action="store_true", help="save the result in bench/results/<date>-<label>.json")
+    _ = add("--compare", type=Path, metavar="FILE", help="print what changed against a saved result")
+    _ = add("--check", action="store_true", help="exit with 1 if a target is missed")
+    _ = add("--profile", type=Path, metavar="OUT", help="run py-spy under load; OUT ends in .svg, .json or .txt")
+    _ = add("--profile-streaming", action="store_true", help="the profiled load is streamed instead of blocking")
+    _ = add(
+        "--tertulia",
+        type=Path,
+        default=Path(sys.executable).parent / "tertulia",
+        help="the server's command (default: the one beside this Python)",
+    )
+    found = parser.parse_args(arguments)
+    quick = cast("bool", found.quick)
+    profile = cast("Path | None", found.profile)
+    only = cast("list[str] | None", found.only)
+    return Options(
+        label=cast("str", found.label),
+        effort=QUICK if quick else FULL,
+        quick=quick,
+        only=only or ([] if profile else SCENARIOS),
+        tertulia=cast("Path", found.tertulia),
+        save=cast("bool", found.save),
+        check=cast("bool", found.check),
+        compare=cast("Path | None", found.compare),
+        profile=profile,
+        profile_streaming=cast("bool", found.profile_streaming),
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

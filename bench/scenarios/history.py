@@ -1,0 +1,183 @@
+"""What a message costs in a conversation that is already long: with its history in the model's context and outside it.
+
+The histories are written through the API. To put one out of context, the server is stopped and the conversation's
+context moved to its end in the database, which is what compaction leaves behind, less the summary.
+"""
+
+import sqlite3
+import statistics
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import api
+from bench.client import Connection
+from bench.stats import Timing
+from bench.subject import Subject, endpoint_request
+
+BATCH = 1_000
+"""Messages sent at once while a history is written."""
+
+WINDOW = 8_000_000
+"""Tokens: no history of this scenario comes near it."""
+
+OUT_OF_CONTEXT = "UPDATE conversations SET context_from = head, epoch = epoch + 1 WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class LongConversation:
+    """A conversation and how many messages it has got."""
+
+    messages: int
+    in_context: bool
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryCost:
+    """Milliseconds a message (blocking) at one length of history.
+
+    Attributes:
+        messages: in the conversation before the first sample.
+        sent_messages: messages in the request the endpoint got last; tells whether the history was in it.
+        sent_kb: size of that request.
+        cold: the first message after the server was started.
+        total: all further ones; the lengths take turns, so that a busy moment of the machine meets them all.
+        endpoint: the same request sent straight to the endpoint.
+        server_cpu: processor time of the server.
+    """
+
+    messages: int
+    sent_messages: int
+    sent_kb: float
+    cold: float
+    total: Timing
+    endpoint: Timing
+    own_median: float
+    server_cpu: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Costs by length, shortest first, and what they come to.
+
+    Attributes:
+        in_context_us: microseconds for each message in context: the longest less the shortest, divided by the messages
+            between them; what the server and the endpoint take together.
+        in_context_own_us: the same without the endpoint.
+        out_of_context_ratio: the longest history's median over the shortest's, all out of context.
+    """
+
+    in_context: Sequence[HistoryCost]
+    out_of_context: Sequence[HistoryCost]
+    in_context_us: float
+    in_context_own_us: float
+    out_of_context_ratio: float
+
+
+async def write(subject: Subject) -> Sequence[LongConversation]:
+    """Write the conversations: for each size one to stay in context and one to be put out of it."""
+    made: list[LongConversation] = []
+    async with Connection(subject.server.port) as connection:
+        agent_id = await api.create(connection, api.agent("fake", WINDOW))
+        for size in subject.effort.history_sizes:
+            for in_context in (True, False):
+                conversation_id = await api.create(connection, api.conversation(agent_id))
+                for start in range(0, size, BATCH):
+                    request = api.past(conversation_id, min(BATCH, size - start))
+                    api.require(await connection.send(request), answer=True)
+                made.append(LongConversation(size, in_context, conversation_id))
+    return made
+
+
+def database(folder: Path) -> Path:
+    """The database of a server that ran in `folder`.
+
+    Raises:
+        RequestFailed: if there is none, or more than one.
+    """
+    found = [*(folder / "data").glob("*.db")]
+    if len(found) != 1:
+        raise api.RequestFailed(f"one database was expected in the data directory, {len(found)} were found")
+    return found[0]
+
+
+def put_out_of_context(database: Path, conversations: Sequence[LongConversation]) -> None:
+    """Move the context of those that are to be outside it to their end. The server must be stopped."""
+    outside = [(one.conversation_id,) for one in conversations if not one.in_context]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        changed = connection.executemany(OUT_OF_CONTEXT, outside).rowcount
+    if changed != len(outside):
+        raise api.RequestFailed(f"{changed} of {len(outside)} conversations were found in {database.name}")
+
+
+async def measure(subject: Subject, conversations: Sequence[LongConversation]) -> History:
+    cold: dict[str, float] = {}
+    samples: dict[str, list[float]] = {one.conversation_id: [] for one in conversations}
+    spent: dict[str, list[float]] = {one.conversation_id: [] for one in conversations}
+    async with Connection(subject.server.port) as connection:
+        for one in conversations:
+            cold[one.conversation_id] = await _seconds(connection, one)
+        for _ in range(subject.effort.history_rounds):
+            for one in conversations:
+                with subject.processor() as processor:
+                    samples[one.conversation_id].append(await _seconds(connection, one))
+                spent[one.conversation_id] += processor.seconds
+        costs: list[HistoryCost] = []
+        for one in conversations:
+            _ = await _seconds(connection, one)  # so that its request is the endpoint's last
+            costs.append(await _cost(subject, one, cold[one.conversation_id], samples, spent))
+    inside = [cost for cost, one in zip(costs, conversations, strict=True) if one.in_context]
+    outside = [cost for cost, one in zip(costs, conversations, strict=True) if not one.in_context]
+    _require_lengths(inside, outside)
+    between = inside[-1].messages - inside[0].messages
+    return History(
+        in_context=inside,
+        out_of_context=outside,
+        in_context_us=round((inside[-1].total.median - inside[0].total.median) * 1000 / between, 2),
+        in_context_own_us=round((inside[-1].own_median - inside[0].own_median) * 1000 / between, 2),
+        out_of_context_ratio=round(outside[-1].total.median / outside[0].total.median, 3),
+    )
+
+
+def _require_lengths(inside: Sequence[HistoryCost], outside: Sequence[HistoryCost]) -> None:
+    """Check that what was to be in the model's request was in it, and what was to be outside was not.
+
+    Raises:
+        RequestFailed: otherwise; the figures would be about something else than they say.
+    """
+    short = next((cost for cost in inside if cost.sent_messages < cost.messages), None)
+    if short:
+        raise api.RequestFailed(f"of {short.messages} messages in context only {short.sent_messages} were sent")
+    if outside[-1].sent_messages >= outside[-1].messages:
+        raise api.RequestFailed(f"{outside[-1].messages} messages were to be out of context, but were sent")
+
+
+async def _cost(
+    subject: Subject,
+    one: LongConversation,
+    cold: float,
+    samples: dict[str, list[float]],
+    spent: dict[str, list[float]],
+) -> HistoryCost:
+    request = await subject.last_model_request()
+    endpoint = Timing.of(await subject.replay(subject.effort.history_rounds))
+    total = Timing.of(samples[one.conversation_id])
+    cpu = spent[one.conversation_id]
+    return HistoryCost(
+        messages=one.messages,
+        sent_messages=len(request["messages"]),
+        sent_kb=round(len(endpoint_request(request)) / 1000, 1),
+        cold=round(cold * 1000, 3),
+        total=total,
+        endpoint=endpoint,
+        own_median=round(total.median - endpoint.median, 3),
+        server_cpu=round(statistics.fmean(cpu) * 1000, 3) if cpu else None,
+    )
+
+
+async def _seconds(connection: Connection, one: LongConversation) -> float:
+    reply = await connection.send(api.message(one.conversation_id, streaming=False))
+    api.require(reply, answer=True)
+    return reply.seconds

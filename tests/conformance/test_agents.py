@@ -1,0 +1,323 @@
+import json
+from typing import Any
+
+import pytest
+from letta_client import Letta
+from letta_client.types import AgentState
+
+from tests.conformance.helpers import MODEL, MakeAgent, detail, send, unique
+from tests.conformance.requirements import requirement
+from tests.support.openai_endpoint import OpenAIEndpoint
+
+# One change of every field an agent has, and whether null clears it.
+CHANGES: list[tuple[str, Any, bool]] = [
+    ("name", "renamed", False),
+    ("description", "helps", True),
+    ("system", "Be brief.", False),
+    ("tags", ["one", "two"], False),
+    ("metadata", {"team": {"size": 3}}, True),
+    ("timezone", "Europe/Berlin", False),
+    ("hidden", True, True),
+    ("message_buffer_autoclear", True, False),
+    ("max_files_open", 3, True),
+    ("per_file_view_window_char_limit", 1000, True),
+    ("last_run_duration_ms", 1500, True),
+    ("last_stop_reason", "end_turn", True),
+    ("tool_rules", [{"type": "run_first", "tool_name": "memory_insert", "args": None, "prompt_template": None}], True),
+    ("response_format", {"type": "json_object"}, True),
+]
+
+
+@requirement("agents.create.returns-contract-shape")
+def test_a_created_agent_shows_every_field(client: Letta, agent: AgentState) -> None:
+    assert agent.id.startswith("agent-")
+    assert agent.agent_type == "letta_v1_agent"
+    assert agent.model == MODEL
+    assert agent.llm_config.model == "gpt-4o-mini"
+    assert {block.label for block in agent.memory.blocks} == {"human", "persona"}
+    assert client.agents.retrieve(agent.id).id == agent.id
+
+
+@requirement("agents.create.stores-every-field")
+def test_what_an_agent_is_created_with_is_returned_and_stored(client: Letta, make_agent: MakeAgent) -> None:
+    block = client.blocks.create(label="shared", value="common ground")
+    given: dict[str, Any] = {
+        "name": unique("full"),
+        "description": "knows things",
+        "system": "Be brief.",
+        "tags": [unique("a"), unique("b")],
+        "metadata": {"owner": "me", "nested": {"n": [1, 2]}},
+        "timezone": "Asia/Tokyo",
+        "hidden": False,
+        "context_window_limit": 9000,
+        "message_buffer_autoclear": True,
+        "block_ids": [block.id],
+        "memory_blocks": [{"label": "human", "value": "Ada", "limit": 50, "read_only": True}],
+        "tools": ["memory_insert"],
+        "include_base_tools": False,
+        "tool_rules": [{"type": "exit_loop", "tool_name": "memory_insert"}],
+        "model_settings": {"provider_type": "openai", "temperature": 0.25, "max_output_tokens": 64},
+    }
+    created = make_agent(**given)
+    for state in (created, client.agents.retrieve(created.id)):
+        for name in ("name", "description", "system", "tags", "metadata", "timezone", "message_buffer_autoclear"):
+            assert getattr(state, name) == given[name], name
+        assert state.llm_config.context_window == 9000
+        assert {b.label: b.value for b in state.memory.blocks} == {"human": "Ada", "shared": "common ground"}
+        assert [tool.name for tool in state.tools] == ["memory_insert"]
+        assert state.tool_rules is not None
+        assert [(rule.type, rule.tool_name) for rule in state.tool_rules] == [("exit_loop", "memory_insert")]
+        assert state.api_model_settings is not None
+        assert state.api_model_settings.temperature == 0.25
+        assert state.api_model_settings.max_output_tokens == 64
+
+
+@requirement("agents.create.defaults")
+def test_an_agent_created_with_nothing_has_a_name_a_model_and_the_base_tools(
+    client: Letta, endpoint: OpenAIEndpoint
+) -> None:
+    agent = client.agents.create()
+    assert agent.name
+    assert agent.model == MODEL
+    assert {"memory_insert", "memory_replace", "conversation_search"} <= {tool.name for tool in agent.tools}
+    assert agent.message_ids is not None
+    assert len(agent.message_ids) >= 1
+
+
+@requirement("agents.create.no-base-tools")
+def test_an_agent_without_base_tools_has_none(make_agent: MakeAgent) -> None:
+    assert make_agent(include_base_tools=False).tools == []
+
+
+@requirement("agents.create.refuses-unknown-parts")
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"block_ids": ["block-00000000-0000-4000-8000-000000000000"]}, 404),
+        ({"tool_ids": ["tool-00000000-0000-4000-8000-000000000000"]}, 404),
+        ({"tools": ["no_such_tool"]}, 400),
+        ({"model": "no-slash"}, 400),
+        ({"timezone": "Mars/Olympus"}, 400),
+        ({"agent_type": "no_such_type"}, 422),
+        ({"memory_blocks": [{"label": "x", "value": "too long", "limit": 3}]}, 400),
+        ({"context_window_limit": "many"}, 422),
+    ],
+)
+def test_an_agent_cannot_be_made_of_what_is_not_there(
+    make_agent: MakeAgent, fields: dict[str, Any], status: int
+) -> None:
+    assert detail(status, lambda: make_agent(**fields))
+
+
+@requirement("agents.create.model-handle-format")
+def test_a_model_handle_without_a_provider_is_refused_as_the_retired_server_did(make_agent: MakeAgent) -> None:
+    said = detail(400, lambda: make_agent(model="gpt-4o-mini"))
+    assert said.startswith("INVALID_ARGUMENT: The model handle should be in the format provider/model-name")
+
+
+@requirement("agents.retrieve.unknown-is-404")
+def test_an_unknown_agent_is_404_everywhere(client: Letta) -> None:
+    missing = "agent-00000000-0000-4000-8000-000000000000"
+    for request in (
+        lambda: client.agents.retrieve(missing),
+        lambda: client.agents.update(missing, name="x"),
+        lambda: client.agents.delete(missing),
+        lambda: client.agents.recompile(missing),
+        lambda: client.agents.blocks.list(missing),
+        lambda: client.agents.tools.list(missing),
+        lambda: client.agents.messages.list(missing),
+        lambda: client.agents.messages.create(missing, input="hello"),
+        lambda: client.agents.messages.reset(missing),
+        lambda: client.conversations.create(agent_id=missing),
+    ):
+        assert missing in detail(404, request)
+
+
+@requirement("agents.retrieve.include")
+def test_relations_that_were_asked_for_are_in_the_reply(client: Letta, agent: AgentState) -> None:
+    client.agents.update(agent.id, tags=["t"])
+    state = client.agents.retrieve(agent.id, include=["agent.blocks", "agent.tools", "agent.tags"])
+    assert {block.label for block in state.memory.blocks} == {"human", "persona"}
+    assert state.tags == ["t"]
+    assert state.tools
+
+
+@requirement("agents.list.filters")
+def test_agents_are_found_by_name_text_and_tags(client: Letta, make_agent: MakeAgent) -> None:
+    common, first_tag, second_tag = unique("tag"), unique("tag"), unique("tag")
+    first = make_agent(name=unique("Findme"), tags=[common, first_tag])
+    second = make_agent(tags=[common, second_tag])
+
+    def found(**query: Any) -> set[str]:
+        return {agent.id for agent in client.agents.list(**query)}
+
+    assert found(name=first.name) == {first.id}
+    assert found(query_text=first.name[2:].upper()) == {first.id}
+    assert found(tags=[common]) == {first.id, second.id}
+    assert found(tags=[first_tag, second_tag]) == {first.id, second.id}
+    assert found(tags=[common, second_tag], match_all_tags=True) == {second.id}
+    assert found(tags=[first_tag, second_tag], match_all_tags=True) == set()
+    assert found(tags=[common], name="nobody") == set()
+
+
+@requirement("agents.list.filters-by-stop-reason")
+def test_agents_are_found_by_how_their_last_run_ended(client: Letta, make_agent: MakeAgent) -> None:
+    tag = unique("tag")
+    first, second = make_agent(tags=[tag]), make_agent(tags=[tag])
+    client.agents.messages.create(first.id, input="hello")
+    assert [a.id for a in client.agents.list(tags=[tag], last_stop_reason="end_turn")] == [first.id]
+    assert second.id in {a.id for a in client.agents.list(tags=[tag])}
+
+
+@requirement("agents.list.order-and-cursors")
+def test_agents_come_in_order_and_page_by_page(client: Letta, make_agent: MakeAgent) -> None:
+    tag = unique("tag")
+    made = [make_agent(tags=[tag]).id for _ in range(5)]
+
+    def page(**query: Any) -> list[str]:
+        return [agent.id for agent in client.agents.list(tags=[tag], **query).items]
+
+    assert page(order="asc") == made
+    assert page(order="desc") == made[::-1]
+    assert page() == made[::-1]
+    assert page(order="asc", limit=2) == made[:2]
+    assert page(order="asc", limit=2, after=made[1]) == made[2:4]
+    assert page(order="desc", limit=2, after=made[3]) == [made[2], made[1]]
+    assert page(order="asc", before=made[2]) == made[:2]
+    assert [agent.id for agent in client.agents.list(tags=[tag], order="asc", limit=2)] == made
+
+
+@requirement("agents.list.order-by")
+def test_agents_are_ordered_by_change_or_by_last_run(client: Letta, make_agent: MakeAgent) -> None:
+    tag = unique("tag")
+    first, second, third = (make_agent(tags=[tag]).id for _ in range(3))
+    client.agents.update(first, description="changed")
+    by_change = [a.id for a in client.agents.list(tags=[tag], order_by="updated_at", order="desc")]
+    assert by_change == [first, third, second]
+    send(client, "default", agent_id=second)
+    by_run = [a.id for a in client.agents.list(tags=[tag], order_by="last_run_completion", order="desc")]
+    assert by_run[0] == second
+    assert set(by_run) == {first, second, third}
+
+
+@requirement("agents.update.every-field")
+@pytest.mark.parametrize(("field", "value"), [(name, value) for name, value, _ in CHANGES])
+def test_one_field_of_an_agent_changes_and_the_others_stay(
+    client: Letta, agent: AgentState, field: str, value: Any
+) -> None:
+    change: dict[str, Any] = {field: value}
+    before = client.agents.retrieve(agent.id).to_dict()
+    client.agents.update(agent.id, **change)
+    after = client.agents.retrieve(agent.id).to_dict()
+    assert after[field] == value
+    follows = {field, "updated_at", "llm_config", "model_settings"}
+    assert {k: v for k, v in after.items() if k not in follows} == {k: v for k, v in before.items() if k not in follows}
+
+
+@requirement("agents.update.null-clears")
+@pytest.mark.parametrize(("field", "value"), [(name, value) for name, value, clears in CHANGES if clears])
+def test_null_clears_a_field_of_an_agent(client: Letta, agent: AgentState, field: str, value: Any) -> None:
+    change: dict[str, Any] = {field: value}
+    client.agents.update(agent.id, **change)
+    change[field] = None
+    client.agents.update(agent.id, **change)
+    assert not client.agents.retrieve(agent.id).to_dict()[field]
+
+
+@requirement("agents.update.model")
+def test_the_model_of_an_agent_changes_with_its_settings(
+    client: Letta, agent: AgentState, endpoint: OpenAIEndpoint
+) -> None:
+    client.agents.update(agent.id, model="openai/gpt-4o", context_window_limit=7000, parallel_tool_calls=False)
+    state = client.agents.retrieve(agent.id)
+    assert state.model == "openai/gpt-4o"
+    assert state.llm_config.handle == "openai/gpt-4o"
+    assert state.llm_config.context_window == 7000
+    send(client, "default", agent_id=agent.id)
+    sent = endpoint.wait_for_requests(1)[0].body
+    assert sent["model"] == "gpt-4o"
+    assert sent["parallel_tool_calls"] is False
+
+
+@requirement("agents.update.blocks-and-tools")
+def test_the_blocks_and_tools_of_an_agent_are_replaced_by_id(client: Letta, agent: AgentState) -> None:
+    block = client.blocks.create(label="project", value="Tertulia")
+    tool = client.tools.list(name="memory_rethink").items[0]
+    state = client.agents.update(agent.id, block_ids=[block.id], tool_ids=[tool.id])
+    assert [b.id for b in state.memory.blocks] == [block.id]
+    assert [t.id for t in state.tools] == [tool.id]
+
+
+@requirement("agents.delete.is-final")
+def test_a_deleted_agent_is_gone_with_its_conversations(client: Letta, agent: AgentState) -> None:
+    conversation = client.conversations.create(agent_id=agent.id)
+    send(client, conversation.id)
+    assert client.agents.delete(agent.id) is None
+    assert detail(404, lambda: client.agents.retrieve(agent.id))
+    assert detail(404, lambda: client.agents.delete(agent.id))
+    assert detail(404, lambda: client.conversations.retrieve(conversation.id))
+    assert detail(404, lambda: send(client, conversation.id))
+
+
+@requirement("agents.recompile.returns-the-system-prompt")
+def test_recompile_returns_the_compiled_system_prompt(client: Letta, agent: AgentState) -> None:
+    prompt: str = json.loads(client.agents.recompile(agent.id))  # the SDK hands on the JSON string as it came
+    assert prompt.startswith(agent.system)
+    assert "<memory_metadata>" in prompt
+    assert f"\n- AGENT_ID: {agent.id}\n" in prompt
+    assert "\n- CONVERSATION_ID: default\n" in prompt
+    assert "\n- System prompt last recompiled: " in prompt
+    blocks = prompt[prompt.index("<memory_blocks>") : prompt.index("</memory_blocks>")]
+    assert "Name: Chad." in blocks
+    assert "What is known of the user." in blocks
+    assert "I am terse." in blocks
+
+
+@requirement("agents.recompile.dry-run")
+def test_a_dry_run_of_recompile_changes_nothing(client: Letta, agent: AgentState) -> None:
+    send(client, "default", agent_id=agent.id)
+    before = client.agents.messages.list(agent.id, order="asc", limit=1).items[0]
+    client.agents.blocks.update("human", agent_id=agent.id, value="Name: Grace.")
+    assert "Grace" in client.agents.recompile(agent.id, dry_run=True)
+    after = client.agents.messages.list(agent.id, order="asc", limit=1).items[0]
+    assert after == before
+
+
+@requirement("agents.messages.reset.empties-the-history")
+def test_reset_leaves_an_agent_with_its_system_message_alone(client: Letta, agent: AgentState) -> None:
+    send(client, "default", agent_id=agent.id)
+    state = client.agents.messages.reset(agent.id)
+    assert state is not None
+    assert state.message_ids is not None
+    assert len(state.message_ids) == 1
+    kept = client.agents.messages.list(agent.id, order="asc").items
+    assert [message.message_type for message in kept] == ["system_message"]
+    assert send(client, "default", agent_id=agent.id).stop_reason.stop_reason == "end_turn"
+
+
+@requirement("agents.tools.list.returns-contract-shape")
+def test_the_tools_of_an_agent_are_listed_in_pages(client: Letta, make_agent: MakeAgent) -> None:
+    agent = make_agent(include_base_tools=False, tools=["memory_insert", "memory_replace", "conversation_search"])
+    names = [tool.name for tool in client.agents.tools.list(agent.id)]
+    assert sorted(str(name) for name in names) == ["conversation_search", "memory_insert", "memory_replace"]
+    first = client.agents.tools.list(agent.id, limit=2, order="asc").items
+    rest = client.agents.tools.list(agent.id, after=first[-1].id, order="asc").items
+    assert len(first) == 2
+    assert len(rest) == 1
+    assert {tool.name for tool in (*first, *rest)} == set(names)
+
+
+@requirement("agents.tools.attach-and-detach")
+def test_a_tool_is_attached_and_detached(client: Letta, make_agent: MakeAgent, endpoint: OpenAIEndpoint) -> None:
+    agent = make_agent(include_base_tools=False)
+    tool = client.tools.list(name="memory_insert").items[0]
+    attached = client.agents.tools.attach(tool.id, agent_id=agent.id)
+    assert attached is not None
+    assert [t.name for t in attached.tools] == ["memory_insert"]
+    detached = client.agents.tools.detach(tool.id, agent_id=agent.id)
+    assert detached is not None
+    assert detached.tools == []
+    send(client, "default", agent_id=agent.id)
+    assert endpoint.wait_for_requests(1)[0].tool_names == []
+    missing = "tool-00000000-0000-4000-8000-000000000000"
+    assert missing in detail(404, lambda: client.agents.tools.attach(missing, agent_id=agent.id))

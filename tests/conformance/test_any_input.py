@@ -1,0 +1,99 @@
+"""Schemathesis makes up requests from our own OpenAPI document: whatever comes in, no answer is a 500."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+
+from tests.conformance.operations import SUPPORTED
+from tests.conformance.requirements import requirement
+from tests.conformance.schema import operation
+from tests.conformance.wire import find_error_problems
+
+if TYPE_CHECKING:
+    from letta_client import Letta
+    from letta_client.types import AgentState
+
+    from tests.support.openai_endpoint import OpenAIEndpoint
+    from tests.support.server_process import ServerProcess
+
+EXAMPLES = 8  # made-up requests an operation, for each of the four kinds below
+
+thorough = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+
+@pytest.fixture(scope="module")
+def document(server: ServerProcess) -> Any:
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+
+@pytest.fixture
+def ids(client: Letta, agent: AgentState) -> dict[str, str]:
+    """An id of everything that an operation's path may name, of things that exist."""
+    conversation = client.conversations.create(agent_id=agent.id)
+    run_ids = client.agents.messages.create(agent.id, input="hello").usage.run_ids
+    assert run_ids is not None
+    return {
+        "agent_id": agent.id,
+        "conversation_id": conversation.id,
+        "block_id": client.blocks.create(label="made", value="up").id,
+        "block_label": "human",
+        "tool_id": agent.tools[0].id,
+        "message_id": client.agents.messages.list(agent.id).items[0].id,
+        "run_id": run_ids[0],
+        "step_id": client.runs.steps.list(run_ids[0]).items[0].id,
+    }
+
+
+def _described(document: Any, sdk: str) -> Any:
+    known = operation(sdk)
+    wanted = (known.method, re.sub(r"\{\w+\}", "{}", known.path.rstrip("/")))
+    for result in document.get_all_operations():
+        described = result.ok()
+        if (described.method.upper(), re.sub(r"\{\w+\}", "{}", described.path.rstrip("/"))) == wanted:
+            return described
+    raise AssertionError(f"{sdk} is not in the document")
+
+
+@requirement("any-input.no-500")
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
+@pytest.mark.parametrize("existing", [True, False], ids=["existing-ids", "any-ids"])
+@pytest.mark.parametrize("sdk", sorted(SUPPORTED))
+def test_no_input_is_answered_with_500(
+    document: Any,
+    server: ServerProcess,
+    endpoint: OpenAIEndpoint,
+    ids: dict[str, str],
+    sdk: str,
+    existing: bool,
+    mode: GenerationMode,
+) -> None:
+    described = _described(document, sdk)
+    names = re.findall(r"\{(\w+)\}", described.path)
+    if existing and not names:
+        pytest.skip("the path names nothing")
+    given_ids = {"path_parameters": {name: ids[name] for name in names}} if existing else {}
+    strategy = described.as_strategy(generation_mode=mode, **given_ids)
+
+    @thorough
+    @given(case=strategy)
+    def probe(case: Any) -> None:
+        reply = case.call(base_url=server.url)
+        assert reply.status_code != 500, case.as_curl_command()
+        if reply.status_code >= 400:
+            assert not find_error_problems(reply.content), case.as_curl_command()
+
+    probe()
+    # Made-up messages may ask the endpoint for anything; what they asked is not what is tested.
+    endpoint.violations.clear()

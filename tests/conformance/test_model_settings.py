@@ -1,0 +1,116 @@
+from typing import Any
+
+import pytest
+from letta_client import Letta
+from letta_client.types import AgentState
+
+from tests.conformance.helpers import MakeAgent, detail, send
+from tests.conformance.requirements import requirement
+
+OBJECT = {"type": "json_object"}
+# Every field of each of the 17 shapes, with the model a conversation would name for it.
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "openai": ("openai/gpt-4o", {"strict": True, "response_format": OBJECT, "reasoning": {"reasoning_effort": "low"}}),
+    "sglang": (
+        "sglang/m",
+        {
+            "strict": True,
+            "response_format": OBJECT,
+            "reasoning": {"reasoning_effort": "low"},
+            "tool_call_parser": "glm47",
+        },
+    ),
+    "anthropic": (
+        "anthropic/claude",
+        {
+            "strict": True,
+            "effort": "high",
+            "verbosity": "low",
+            "response_format": OBJECT,
+            "thinking": {"type": "enabled", "budget_tokens": 2000},
+        },
+    ),
+    "google_ai": (
+        "google_ai/gemini",
+        {"response_schema": OBJECT, "thinking_config": {"include_thoughts": True, "thinking_budget": 100}},
+    ),
+    "google_vertex": (
+        "google_vertex/gemini",
+        {"response_schema": OBJECT, "thinking_config": {"include_thoughts": False, "thinking_budget": 100}},
+    ),
+    "azure": ("azure/gpt", {"response_format": OBJECT}),
+    "xai": ("xai/grok", {"response_format": OBJECT}),
+    "moonshot": ("moonshot/kimi", {"response_format": OBJECT, "strict": False}),
+    "zai": ("zai/glm", {"response_format": OBJECT, "thinking": {"type": "disabled", "clear_thinking": True}}),
+    "moonshot_coding": (
+        "moonshot_coding/kimi",
+        {
+            "strict": True,
+            "effort": "max",
+            "verbosity": "high",
+            "response_format": OBJECT,
+            "thinking": {"type": "disabled", "budget_tokens": 1500},
+        },
+    ),
+    "groq": ("groq/llama", {"response_format": OBJECT}),
+    "deepseek": ("deepseek/chat", {"response_format": OBJECT}),
+    "together": ("together/llama", {"response_format": OBJECT}),
+    "bedrock": ("bedrock/claude", {"response_format": OBJECT}),
+    "baseten": ("baseten/m", {}),
+    "openrouter": ("openrouter/m", {"response_format": OBJECT}),
+    "chatgpt_oauth": ("chatgpt_oauth/gpt", {"reasoning": {"reasoning_effort": "xhigh"}}),
+}
+COMMON: dict[str, Any] = {"temperature": 0.25, "max_output_tokens": 321, "parallel_tool_calls": True}
+
+
+def _shape(provider_type: str) -> dict[str, Any]:
+    return {"provider_type": provider_type} | COMMON | SHAPES[provider_type][1]
+
+
+@requirement("model-settings.every-shape")
+@pytest.mark.parametrize("provider_type", SHAPES)
+def test_every_shape_of_model_settings_is_stored_and_returned_whole(
+    client: Letta, make_agent: MakeAgent, provider_type: str
+) -> None:
+    model, _ = SHAPES[provider_type]
+    given: Any = _shape(provider_type)
+    agent = make_agent(model=model, model_settings=given)
+    shown: dict[str, Any] = client.agents.retrieve(agent.id).to_dict()
+    assert shown["model"] == model
+    assert shown["model_settings"] == given
+    conversation = client.conversations.create(agent_id=agent.id)
+    client.conversations.update(conversation.id, model=model, model_settings=given)
+    stored: dict[str, Any] = client.conversations.retrieve(conversation.id).to_dict()
+    assert stored["model_settings"] == given
+
+
+@requirement("model-settings.refuses-wrong-ones")
+@pytest.mark.parametrize("provider_type", SHAPES)
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": "hot"}, {"max_output_tokens": "many"}, {"parallel_tool_calls": "perhaps"}, {"no_such": 1}]
+)
+def test_a_wrong_field_of_model_settings_is_refused(
+    client: Letta, agent: AgentState, provider_type: str, wrong: dict[str, Any]
+) -> None:
+    settings: Any = _shape(provider_type) | wrong
+    said = detail(422, lambda: client.agents.update(agent.id, model_settings=settings))
+    assert next(iter(wrong)) in said
+
+
+@requirement("model-settings.refuses-another-providers")
+def test_settings_of_another_provider_than_the_models_are_refused(client: Letta, agent: AgentState) -> None:
+    assert "anthropic" in detail(
+        400, lambda: client.agents.update(agent.id, model_settings={"provider_type": "anthropic"})
+    )
+
+
+@requirement("model-settings.no-adapter")
+@pytest.mark.parametrize("provider_type", [kind for kind in SHAPES if kind != "openai"])
+def test_sending_to_a_provider_without_an_adapter_is_400_and_says_so(
+    client: Letta, make_agent: MakeAgent, provider_type: str
+) -> None:
+    agent = make_agent(model=SHAPES[provider_type][0], model_settings={"provider_type": provider_type})
+    assert provider_type in detail(400, lambda: send(client, "default", agent_id=agent.id))
+    assert provider_type in detail(400, lambda: client.agents.messages.create(agent.id, input="hello"))
+    client.agents.update(agent.id, model="openai/gpt-4o-mini", model_settings=None)
+    assert send(client, "default", agent_id=agent.id).stop_reason.stop_reason == "end_turn"

@@ -1,0 +1,150 @@
+"""What is particular to the store on one SQLite file: the lock, the schema, and surviving a kill."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from tertulia.domain.errors import DataDirectoryHeld, StoreUnavailable
+from tertulia.ports.store import AgentQuery
+from tertulia.store.migrate import newest_revision
+from tertulia.store.sql.tables import metadata
+from tertulia.store.sqlite import SCHEMA_REVISION, open_sqlite
+
+# Writes an agent a time for ever and says the id of each that is acknowledged.
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from tertulia.store.sqlite import open_sqlite
+from tests.contracts.store.makers import stored_agent
+
+async def main():
+    store = await open_sqlite(Path(sys.argv[1]))
+    while True:
+        agents = await asyncio.gather(*(stored_agent(store) for _ in range(4)))
+        print(*(agent.id for agent in agents), sep="\\n", flush=True)
+
+asyncio.run(main())
+"""
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_known_revision_is_the_newest_migration() -> None:
+    assert newest_revision() == SCHEMA_REVISION
+
+
+async def test_a_migrated_database_has_the_tables_that_statements_are_built_for(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    await (await open_sqlite(path)).close()
+    with sqlite3.connect(path) as database:
+        for table in metadata.tables.values():
+            described = database.execute(f"PRAGMA table_info({table.name})").fetchall()
+            assert {(name, bool(not_null)) for _, name, _, not_null, _, _ in described} >= {
+                (column.name, not column.nullable) for column in table.columns if not column.primary_key
+            }, table.name
+            indices = {name for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", [table.name]
+            )}  # fmt: skip
+            assert indices == {index.name for index in table.indexes}, table.name
+    database.close()
+
+
+async def test_a_database_of_the_known_revision_is_opened_without_alembic(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    await (await open_sqlite(path)).close()
+    code = (
+        "import asyncio, sys; from pathlib import Path; from tertulia.store.sqlite import open_sqlite\n"
+        "asyncio.run(open_sqlite(Path(sys.argv[1])))\n"
+        "assert 'alembic' not in sys.modules"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(path))
+    assert await process.wait() == 0
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    await (await open_sqlite(path)).close()
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await open_sqlite(path)
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    path.write_text("this is not a database, and long enough not to be taken for an empty one")
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        await open_sqlite(path)
+
+
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        await open_sqlite(tmp_path / "file" / "t.db")
+
+
+async def test_one_store_holds_the_database_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "new directory" / "t.db"
+    store = await open_sqlite(path)
+    with pytest.raises(DataDirectoryHeld, match=f"pid {os.getpid()}"):
+        await open_sqlite(path)
+    await store.close()
+    await (await open_sqlite(path)).close()
+
+
+def test_closing_leaves_one_file_and_the_lock(tmp_path: Path) -> None:
+    async def open_and_close() -> None:
+        await (await open_sqlite(tmp_path / "t.db")).close()
+
+    asyncio.run(open_and_close())
+    assert {file.name for file in tmp_path.iterdir()} == {"t.db", "t.db.lock"}
+
+
+async def test_a_kill_loses_nothing_acknowledged_and_frees_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, str(path), stdout=asyncio.subprocess.PIPE, env=environment
+    )
+    assert writer.stdout is not None
+    lines = [await writer.stdout.readline() for _ in range(40)]
+    with pytest.raises(DataDirectoryHeld, match=f"pid {writer.pid}"):
+        await open_sqlite(path)
+    writer.kill()
+    lines += (await writer.stdout.read()).splitlines(keepends=True)
+    assert await writer.wait() == -signal.SIGKILL
+    acknowledged = [line.decode().strip() for line in lines if line.endswith(b"\n")]
+    store = await open_sqlite(path)
+    found = await store.read(lambda tx: tx.agents.get_many(acknowledged))
+    assert [agent.id for agent in found] == acknowledged
+    await store.close()
+
+
+async def test_a_database_that_another_process_has_locked_is_unavailable_and_then_usable_again(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    store = await open_sqlite(path)
+    # The timeout itself is ten seconds; the writer's connection is the only one that waits.
+    store._writer._driver.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.write(lambda tx: None)
+    assert await store.read(lambda tx: tx.agents.find(AgentQuery())) == []
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.write(lambda tx: 1) == 1
+    await store.close()
+
+
+async def test_works_that_wait_are_committed_together(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "t.db")
+    statements: list[str] = []
+    store._writer._driver.set_trace_callback(statements.append)
+    await asyncio.gather(*(store.write(lambda tx: None) for _ in range(100)))
+    assert statements.count("COMMIT") < 10
+    await store.close()

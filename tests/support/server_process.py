@@ -1,0 +1,90 @@
+"""A real `tertulia serve` in a process of its own, on a free loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Self
+
+import httpx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY_TIMEOUT = 30.0  # seconds; on a busy machine the imports alone can take several
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ServerProcess:
+    """Use as a context manager: it is ready when entered and gone when left. `environment` adds to this process's."""
+
+    def __init__(self, data_dir: Path, environment: dict[str, str]) -> None:
+        self._data_dir = data_dir
+        self._environment = os.environ | {"TERTULIA_LOG_LEVEL": "warning"} | environment
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_path = data_dir.with_name(f"{data_dir.name}.log")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def log(self) -> str:
+        """What the server wrote so far, for the message of a failing test."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tertulia", "serve", "--port", str(self._port)]
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--data-dir", str(self._data_dir)],
+                env=self._environment,
+                cwd=self._data_dir.parent,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_until_ready(self._process)
+
+    def kill(self) -> None:
+        """`kill -9`: no handler runs, nothing is flushed."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(READY_TIMEOUT)
+
+    def stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(READY_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        # A process says that it listens only by answering; the event is never set and paces the attempts.
+        pace = threading.Event()
+        for _attempt in range(int(READY_TIMEOUT / 0.05)):
+            assert process.poll() is None, f"the server stopped by itself:\n{self.log}"
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/v1/health/", timeout=5).is_success:
+                    return
+            pace.wait(0.05)
+        self.kill()
+        raise AssertionError(f"the server was not ready in {READY_TIMEOUT} s:\n{self.log}")
