@@ -11,7 +11,7 @@ from tertulia.api.bodies import read_body
 from tertulia.api.wire.requests import ConversationSendBody, send_request
 from tertulia.domain.errors import TertuliaError, Unprocessable, Unsupported
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
-from tertulia.engine.runs import SendRequest
+from tertulia.engine.requests import SendRequest
 
 
 async def read(content: bytes) -> ConversationSendBody:

@@ -1,11 +1,9 @@
 """Tool rules: what may be called next, and when a run is over."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tertulia.domain.errors import Unsupported
-from tertulia.engine.tool_rules import Rule, ToolRules, check_rules
+from tertulia.engine.tool_rules import Rule, ToolRules
 
 NAMES = ["a", "b", "c"]
 
@@ -88,9 +86,11 @@ def test_what_must_be_called_before_the_end_is_missing_until_it_is() -> None:
     assert rules.missing == []
 
 
-def test_a_rule_that_wants_an_approval_is_refused_not_ignored() -> None:
-    with pytest.raises(Unsupported, match="requires_approval"):
-        check_rules([{"type": "requires_approval", "tool_name": "a"}])
+def test_a_rule_may_want_a_persons_approval() -> None:
+    rules = ToolRules([{"type": "requires_approval", "tool_name": "a"}])
+    assert rules.needs_approval("a")
+    assert not rules.needs_approval("b")
+    assert rules.allowed(NAMES) == NAMES
 
 
 _names = st.sampled_from(NAMES)

@@ -44,10 +44,10 @@ class Exchange:
         lines = self.body.decode().split("\n")
         return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
-    async def until(self, text: bytes) -> Self:
-        """Wait until the answer has this in it."""
+    async def until(self, text: bytes, times: int = 1) -> Self:
+        """Wait until the answer has this in it so many times."""
         async with self._changed:
-            await self._changed.wait_for(lambda: text in self.body)
+            await self._changed.wait_for(lambda: self.body.count(text) >= times)
         return self
 
     async def leave(self) -> None:

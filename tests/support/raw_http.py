@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
 
@@ -17,11 +18,15 @@ class Abort:
     """The connection is reset here."""
 
 
+class Close:
+    """The connection is closed here, in good order."""
+
+
 class Hang:
     """Nothing more comes, until the caller hangs up."""
 
 
-Step: TypeAlias = bytes | Abort | Hang
+Step: TypeAlias = bytes | Abort | Close | Hang
 SSE_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END: Final = b"0\r\n\r\n"
 
@@ -69,11 +74,12 @@ class Seen:
 class RawServer:
     """Use as an async context manager. The n-th request gets the n-th reply, later ones the last again."""
 
-    def __init__(self, *replies: Sequence[Step]) -> None:
+    def __init__(self, *replies: Sequence[Step], tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Seen] = []
         self.connections = 0
         self.url = ""
         self._replies = list(replies)
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,8 +87,8 @@ class RawServer:
         self._replies = list(replies)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -120,6 +126,8 @@ class RawServer:
         for step in self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]:
             if isinstance(step, Abort):
                 writer.transport.abort()
+                return False
+            if isinstance(step, Close):
                 return False
             if isinstance(step, Hang):
                 await reader.read(1)

@@ -10,7 +10,7 @@ from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run
 from tertulia.engine.agents import AgentDraft, AgentView, NewBlock
 from tertulia.engine.conversations import ConversationDraft
-from tertulia.engine.runs import NewMessage, SendRequest
+from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.store import Store
 from tests.support.scripted import ScriptedProvider
 

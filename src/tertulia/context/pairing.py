@@ -29,6 +29,8 @@ def is_paired(messages: Sequence[Message]) -> bool:
     """Whether nothing needs mending: all returns directly follow the reply that made their calls."""
     waiting: set[str] = set()
     for message in messages:
+        if message.role == "approval":
+            continue
         if message.role == "tool":
             returned = {part.tool_call_id for part in message.tool_returns}
             if not returned or not returned <= waiting:

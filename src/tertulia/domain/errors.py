@@ -1,5 +1,6 @@
 """Every way an operation can fail. ``api/errors.py`` alone says which status and body each becomes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -51,6 +52,30 @@ class ConversationBusy(Conflict):
             run_id=run_id,
         )
         self.run_id = run_id
+
+
+class ApprovalPending(Conflict):
+    """The conversation waits for answers to tool calls before it takes another message."""
+
+    def __init__(self, tool_call_ids: Sequence[str]) -> None:
+        # Clients match "waiting for approval".
+        super().__init__(
+            "CONFLICT: Cannot send a new message: The agent is waiting for approval on a tool call. Please approve or "
+            "deny the pending request before continuing.",
+            tool_call_ids=list(tool_call_ids),
+        )
+
+
+class NothingPending(InvalidArgument):
+    """An answer to tool calls that wait for none."""
+
+    def __init__(self, answered: Sequence[str], pending: Sequence[str]) -> None:
+        # Clients match both beginnings, and then ask for the pending request again.
+        if pending:
+            text = f"Invalid tool call IDs: {list(answered)}. The calls that wait for an answer are {list(pending)}."
+        else:
+            text = "No tool call is currently awaiting approval: it was answered, or has expired."
+        super().__init__(f"INVALID_ARGUMENT: {text}", pending_tool_call_ids=list(pending))
 
 
 class BlockClash(Conflict):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from tertulia.domain.messages import Message
+from tertulia.domain.messages import Awaited, Message
 from tertulia.domain.runs import StopReason, Usage
 
 
@@ -51,7 +51,7 @@ class HiddenReasoning(Struct, frozen=True, tag="hidden", tag_field="e"):
 
 
 class ToolCallDelta(Struct, frozen=True, tag="call", tag_field="e"):
-    """A new piece of a tool call's arguments. ``name`` and ``tool_call_id`` are on every piece."""
+    """A new piece of a tool call's arguments. All but ``arguments`` is the same on every piece."""
 
     message_id: str
     otid: str
@@ -60,6 +60,7 @@ class ToolCallDelta(Struct, frozen=True, tag="call", tag_field="e"):
     tool_call_id: str
     name: str
     arguments: str
+    awaits: Awaited | None = None
 
 
 class MessageAdded(Struct, frozen=True, tag="message", tag_field="e"):

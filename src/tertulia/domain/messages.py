@@ -13,6 +13,7 @@ from msgspec import Struct
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool", "approval", "summary"]
 ToolStatus: TypeAlias = Literal["success", "error"]
+Awaited: TypeAlias = Literal["approval", "client"]
 
 
 class UrlImage(Struct, frozen=True, gc=False, tag="url", tag_field="type"):
@@ -70,13 +71,18 @@ class SummarizedReasoningPart(Struct, frozen=True, gc=False, tag="summarized_rea
     encrypted_content: str | None = None
 
 
-class ToolCallPart(Struct, frozen=True, gc=False, tag="tool_call", tag_field="type"):
-    """A call the model asked for. ``arguments`` is its JSON text exactly as the model wrote it, valid or not."""
+class ToolCallPart(Struct, frozen=True, gc=False, omit_defaults=True, tag="tool_call", tag_field="type"):
+    """A call the model asked for. ``arguments`` is its JSON text exactly as the model wrote it, valid or not.
+
+    ``awaits`` is what the call waits for before the conversation can go on: a person's approval, or the client that
+    runs the tool itself. Until it has its answer, it is pending.
+    """
 
     id: str
     name: str
     arguments: str
     signature: str | None = None
+    awaits: Awaited | None = None
 
 
 class ToolReturnPart(Struct, frozen=True, gc=False, tag="tool_return", tag_field="type"):
@@ -88,6 +94,14 @@ class ToolReturnPart(Struct, frozen=True, gc=False, tag="tool_return", tag_field
     status: ToolStatus = "success"
     stdout: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
+
+
+class ApprovalPart(Struct, frozen=True, gc=False, tag="approval", tag_field="type"):
+    """What a person decided about a call that awaits approval."""
+
+    tool_call_id: str
+    approve: bool
+    reason: str | None = None
 
 
 class NativePart(Struct, frozen=True, gc=False, tag="native", tag_field="type"):
@@ -106,6 +120,7 @@ Part: TypeAlias = (
     | SummarizedReasoningPart
     | ToolCallPart
     | ToolReturnPart
+    | ApprovalPart
     | NativePart
 )
 
@@ -144,6 +159,9 @@ class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
     @property
     def tool_returns(self) -> tuple[ToolReturnPart, ...]:
+        """The returns for the model. What a client sent back is kept beside them in a message of role ``approval``."""
+        if self.role == "approval":
+            return ()
         return tuple(part for part in self.content if isinstance(part, ToolReturnPart))
 
 

@@ -21,8 +21,8 @@ from tertulia.engine.base_tools import base_rules, base_tools
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.prompts import default_system
-from tertulia.engine.runs import NewMessage, Runs
-from tertulia.engine.tool_rules import check_rules
+from tertulia.engine.requests import NewMessage
+from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import AgentQuery, Page, Store, Transaction
 from tertulia.ports.tool import Tool
@@ -247,7 +247,6 @@ class Agents:
     def _check(self, agent: Agent) -> None:
         """Refuse what could not answer a message later."""
         self._catalogue.card(agent.model)
-        check_rules(agent.tool_rules)
         if agent.model_settings is not None:
             self._catalogue.check_settings(agent.model, agent.model_settings)
         if not is_timezone(agent.timezone):

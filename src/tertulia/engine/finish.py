@@ -10,6 +10,7 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.events import Ended, Event, MessageAdded, Stopped, UsageReported
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, StepStatus
+from tertulia.engine.approvals import pending_calls
 from tertulia.engine.endings import Ending
 from tertulia.engine.loop import return_message
 from tertulia.engine.steps import StepRecord
@@ -24,7 +25,9 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     """
     whole = ending.status == "completed"
     reply = open_step.message(partial=not whole) if open_step else None
-    mended = [return_message(turn, interrupted_return(call), None) for call in turn.history.unanswered()]
+    waiting = {call.id for call in pending_calls(turn.history.messages)}
+    lost = [call for call in turn.history.unanswered() if call.id not in waiting]
+    mended = [return_message(turn, interrupted_return(call), None) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
     run = _ended(turn, ending)
 

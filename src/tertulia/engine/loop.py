@@ -5,6 +5,7 @@ calls run, and each return when it is there, so that whatever happens the histor
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from tertulia.domain.clock import utc_now
@@ -33,6 +34,10 @@ class Loop:
         :raises ProviderError: if the model's reply could not be had.
         """
         turn = self._turn
+        if turn.approved:
+            await _run_tools(turn, None, turn.approved)
+        if turn.pending:
+            return Ending("requires_approval")
         while True:
             step = self.open_step = StepRecord(turn, request_for(turn))
             await _ask(turn, step)
@@ -41,7 +46,9 @@ class Loop:
             if not calls and (last or not turn.rules.missing):
                 return Ending(_why_it_ended(step))
             await self._store_reply(step)
-            await _run_tools(turn, step, calls)
+            await _run_tools(turn, step, [call for call in calls if not call.awaits])
+            if any(call.awaits for call in calls):
+                return Ending("requires_approval")
             if turn.rules.over and not turn.rules.missing:
                 return Ending("tool_rule")
             if last:
@@ -55,8 +62,8 @@ class Loop:
 
 def request_for(turn: Turn) -> ModelRequest:
     """The model call that the history as it stands asks for, with the tools that the rules allow now."""
-    rules, history = turn.rules, turn.history.shown()
-    names = rules.allowed(list(turn.tools)) if rules else list(turn.tools)
+    rules, history, specs = turn.rules, turn.history.shown(), turn.tool_specs
+    names = rules.allowed(list(specs)) if rules else list(specs)
     forced = rules.forced
     if rules.missing and history and history[-1].role == "assistant":
         # The model wanted to end before it may: only what is missing is left to do.
@@ -65,7 +72,7 @@ def request_for(turn: Turn) -> ModelRequest:
         model=turn.card.name,
         system=turn.system,
         messages=history,
-        tools=tuple(turn.tools[name].spec for name in names if name in turn.tools),
+        tools=tuple(specs[name] for name in names if name in specs),
         tool_choice="required" if forced else "auto",
         settings=turn.settings,
         instructions=turn.agent.system,
@@ -101,16 +108,17 @@ def _why_it_ended(step: StepRecord) -> StopReason:
     return "max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn"
 
 
-async def _run_tools(turn: Turn, step: StepRecord, calls: list[ToolCallPart]) -> None:
+async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCallPart]) -> None:
     begun, left = time.monotonic_ns(), len(calls)
     parallel = turn.settings is None or turn.settings.parallel_tool_calls is not False
     async with aclosing(run_calls(calls, turn.tools, turn.tool_context, turn.rules, parallel=parallel)) as outcomes:
         async for call, outcome in outcomes:
             left -= 1
-            message = return_message(turn, returned(call, outcome), step.id)
-            record = step.step("success", None, tools_ns=time.monotonic_ns() - begun)
+            message = return_message(turn, returned(call, outcome), step.id if step else None)
+            # With the last return the step is over, and what its tools took is known.
+            over = step.step("success", None, tools_ns=time.monotonic_ns() - begun) if step and left == 0 else None
             await turn.commit(
-                lambda tx, record=record, last=left == 0: tx.steps.update(record) if last else None,
+                lambda tx, over=over: tx.steps.update(over) if over else None,
                 messages=[message],
                 events=[MessageAdded(message)],
             )

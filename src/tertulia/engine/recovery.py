@@ -17,6 +17,7 @@ from tertulia.domain.events import Ended, Event, MessageAdded, Stopped
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
+from tertulia.engine.approvals import pending_calls
 from tertulia.engine.endings import CRASHED
 from tertulia.engine.finish import activity_of
 from tertulia.ports.store import EventChunk, Store, Transaction
@@ -36,6 +37,7 @@ async def end_unfinished(store: Store) -> list[str]:
 def _end(run: Run, tx: Transaction) -> None:
     conversation = tx.conversations.get(run.conversation_id)
     history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
+    waiting = {call.id for call in pending_calls(history)}
     returns = [
         Message(
             id=new_message_id(),
@@ -49,6 +51,7 @@ def _end(run: Run, tx: Transaction) -> None:
             is_err=True,
         )
         for call in unanswered(history)
+        if call.id not in waiting
     ]
     if returns:
         tx.messages.append(conversation.id, returns)

@@ -1,6 +1,6 @@
 """A model's reply while it arrives: provider events become the log's deltas and, at the end, the parts of a message."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -8,6 +8,7 @@ from itertools import takewhile
 from tertulia.domain.events import Event, HiddenReasoning, ReasoningDelta, TextDelta, ToolCallDelta
 from tertulia.domain.ids import new_message_id, new_tool_call_id, part_otid
 from tertulia.domain.messages import (
+    Awaited,
     NativePart,
     OmittedReasoningPart,
     Part,
@@ -65,16 +66,27 @@ class _Native:
 class _Call:
     id: str
     name: str
+    awaits: Awaited | None
     pieces: list[str] = field(default_factory=list[str])
 
     def part(self) -> Part:
-        return ToolCallPart(self.id, self.name, "".join(self.pieces))
+        return ToolCallPart(self.id, self.name, "".join(self.pieces), awaits=self.awaits)
 
 
 class Reply:
-    """One reply of one step. ``taken`` holds the ids of tool calls that the history has already."""
+    """One reply of one step.
 
-    def __init__(self, step_id: str, provider_type: str, created_at: datetime, taken: Container[str]) -> None:
+    ``taken`` holds the ids of tool calls that the history has already; ``awaits`` says what calls of a tool wait for.
+    """
+
+    def __init__(
+        self,
+        step_id: str,
+        provider_type: str,
+        created_at: datetime,
+        taken: Container[str],
+        awaits: Callable[[str], Awaited | None],
+    ) -> None:
         self.message_id = new_message_id()
         self.created_at = created_at
         self.finished: Finished | None = None
@@ -82,6 +94,7 @@ class Reply:
         self._provider_type = provider_type
         self._at = created_at.timestamp()
         self._taken = taken
+        self._awaits = awaits
         self._parts: list[_Text | _Reasoning | _Hidden | _Native | _Call] = []
         self._calls: dict[int, tuple[int, _Call]] = {}
 
@@ -139,13 +152,22 @@ class Reply:
         if piece.index in self._calls:
             index, call = self._calls[piece.index]
             call.name += piece.name or ""
+            call.awaits = self._awaits(call.name)
         else:
-            call = _Call(self._unique(piece.id), piece.name or "")
+            name = piece.name or ""
+            call = _Call(self._unique(piece.id), name, self._awaits(name))
             index = self._add(call)
             self._calls[piece.index] = (index, call)
         call.pieces.append(piece.arguments)
         return ToolCallDelta(
-            self.message_id, self._otid(index), self._step_id, self._at, call.id, call.name, piece.arguments
+            self.message_id,
+            self._otid(index),
+            self._step_id,
+            self._at,
+            call.id,
+            call.name,
+            piece.arguments,
+            call.awaits,
         )
 
     def _unique(self, call_id: str | None) -> str:

@@ -70,7 +70,7 @@ class StepRecord:
         self.request = request
         self.id = new_step_id()
         self.created_at = utc_now()
-        self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids)
+        self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids, turn.awaits)
         self._turn = turn
         self._head = turn.history.head
         self._start_ns = time.time_ns()

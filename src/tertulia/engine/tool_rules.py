@@ -8,22 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tertulia.domain.errors import Unsupported
-
 Rule = dict[str, Any]
-
-
-def check_rules(rules: Sequence[Rule]) -> None:
-    """Refuse rules that this release cannot keep.
-
-    :raises Unsupported: if one wants a person's approval.
-    """
-    for rule in rules:
-        if rule["type"] == "requires_approval":
-            raise Unsupported(
-                "UNSUPPORTED: tools that require approval are not available in this release of Tertulia: leave out "
-                f"the rule 'requires_approval' of '{rule['tool_name']}'.",
-            )
 
 
 class ToolRules:
@@ -77,6 +62,10 @@ class ToolRules:
         for node in nodes:
             prefilled |= node.get("args") or {}
         return prefilled
+
+    def needs_approval(self, name: str) -> bool:
+        """Whether a person has to agree before the tool is run."""
+        return any(rule["tool_name"] == name for rule in self._of("requires_approval"))
 
     def record(self, name: str, output: str) -> None:
         """A call has returned."""

@@ -8,9 +8,10 @@ from typing import TypeVar
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.events import Event
-from tertulia.domain.messages import Message
+from tertulia.domain.messages import Awaited, Message, ToolCallPart
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import Run, Usage
+from tertulia.domain.tools import ToolSpec
 from tertulia.engine.history import History
 from tertulia.engine.tool_rules import ToolRules
 from tertulia.ports.event_log import RunLog
@@ -23,7 +24,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One run while it is being answered. Only its own task touches it."""
+    """One run while it is being answered. Only its own task touches it.
+
+    ``approved`` are calls that answers of this run's request let go; ``pending`` says that others still wait.
+    """
 
     run: Run
     agent: Agent
@@ -36,6 +40,7 @@ class Turn:
     context_window: int
     max_steps: int
     tools: dict[str, Tool]
+    client_tools: dict[str, ToolSpec]
     rules: ToolRules
     tool_context: ToolContext
     history: History
@@ -46,6 +51,19 @@ class Turn:
     context_tokens: int | None = None
     step_count: int = 0
     ttft_ns: int | None = None
+    approved: tuple[ToolCallPart, ...] = ()
+    pending: bool = False
+
+    @property
+    def tool_specs(self) -> dict[str, ToolSpec]:
+        """What the model may be told of: the agent's tools and the client's, which go before those of the same name."""
+        return {name: tool.spec for name, tool in self.tools.items()} | self.client_tools
+
+    def awaits(self, name: str) -> Awaited | None:
+        """What calls of a tool wait for."""
+        if name in self.client_tools:
+            return "client"
+        return "approval" if self.rules.needs_approval(name) else None
 
     async def commit(
         self, work: Callable[[Transaction], None], *, messages: Sequence[Message] = (), events: Sequence[Event] = ()

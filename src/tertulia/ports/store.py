@@ -248,6 +248,10 @@ class Messages(Protocol):
         """Best match first."""
         ...
 
+    def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
+        """The runs that messages of the conversation with these ``otid`` were sent to, by otid."""
+        ...
+
     def reset(self, conversation_id: str) -> None:
         """Leave position 0 alone of the history, and raise the epoch."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -15,15 +15,20 @@ from sqlalchemy.pool import NullPool
 from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.lock import FileLock
-from tertulia.store.sql.transaction import SqlTransaction
-from tertulia.store.writer import Writer, translated
+from tertulia.store.reader import Reader, TookTooLong
+from tertulia.store.sql.search import SearchIndexBehind
+from tertulia.store.writer import Writer
 
 T = TypeVar("T")
 
 SCHEMA_REVISION: Final = "0001"
 """The newest migration. A database that has it is opened without loading Alembic."""
 
-_READERS: Final = 2
+_READER_THREADS: Final = 2
+_READ_HERE_SECONDS: Final = 0.002
+"""How long a read may keep the event loop from everything else before it is moved to a thread."""
+_CHECKPOINT_PAGES: Final = 4000
+"""How long the log grows before it is moved into the database file: 16 MB, some hundreds of messages."""
 _BUSY_TIMEOUT_MS: Final = 10_000
 
 
@@ -61,6 +66,7 @@ def _engine(path: Path) -> sa.Engine:
         driver.execute("PRAGMA synchronous = NORMAL")
         driver.execute("PRAGMA foreign_keys = ON")
         driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        driver.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         # SQLite's own knows ASCII alone.
         driver.create_function("lower", 1, _lower, deterministic=True)
         return driver
@@ -97,29 +103,6 @@ def _revision(connection: sa.Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-class _Reader:
-    """A connection that cannot write."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._connection = engine.connect()
-        self._driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
-        self._driver.execute("PRAGMA query_only = ON")
-        self._transaction = SqlTransaction(self._connection)
-
-    def read(self, work: Callable[[Transaction], T]) -> T:
-        try:
-            self._driver.execute("BEGIN")
-            return work(self._transaction)
-        except (sqlite3.Error, DBAPIError) as error:
-            raise translated(error) from error
-        finally:
-            if self._driver.in_transaction:
-                self._driver.execute("ROLLBACK")
-
-    def close(self) -> None:
-        self._connection.close()
-
-
 class SqliteStore:
     """Implements :class:`~tertulia.ports.store.Store`. Made by :func:`open_sqlite`, used on that event loop."""
 
@@ -127,16 +110,32 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._writer = Writer(connection)
-        self._readers: SimpleQueue[_Reader] = SimpleQueue()
-        for _ in range(_READERS):
-            self._readers.put(_Reader(engine))
-        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="tertulia-reader")
         self._loop = asyncio.get_running_loop()
+        self._here = Reader(engine.connect())
+        self._elsewhere: SimpleQueue[Reader] = SimpleQueue()
+        for _ in range(_READER_THREADS):
+            self._elsewhere.put(Reader(engine.connect()))
+        self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="tertulia-reader")
         self._closed = False
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run ``work`` here and now if the database is quick about it, and again in a thread if not.
+
+        Most reads take 10 to 30 µs; handing them to a thread and back takes longer than that.
+        """
         self._check_open()
-        return await self._loop.run_in_executor(self._reading, self._read, work)
+        try:
+            return self._here.read(work, seconds=_READ_HERE_SECONDS)
+        except TookTooLong:
+            may_lag = False
+        except SearchIndexBehind:
+            await self._writer.index_messages()
+            may_lag = True
+        try:
+            return await self._read_elsewhere(work, may_lag=may_lag)
+        except SearchIndexBehind:
+            await self._writer.index_messages()
+            return await self._read_elsewhere(work, may_lag=True)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
@@ -147,6 +146,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._here.close()
         await asyncio.to_thread(self._shut_down)
 
     def describe(self) -> dict[str, Any]:
@@ -156,16 +156,20 @@ class SqliteStore:
         if self._closed:
             raise StoreUnavailable("The server is shutting down.")
 
-    def _read(self, work: Callable[[Transaction], T]) -> T:
-        reader = self._readers.get()
-        try:
-            return reader.read(work)
-        finally:
-            self._readers.put(reader)
+    async def _read_elsewhere(self, work: Callable[[Transaction], T], *, may_lag: bool) -> T:
+        def read() -> T:
+            reader = self._elsewhere.get()
+            try:
+                return reader.read(work, may_lag=may_lag)
+            finally:
+                self._elsewhere.put(reader)
+
+        self._check_open()
+        return await self._loop.run_in_executor(self._threads, read)
 
     def _shut_down(self) -> None:
-        self._reading.shutdown()
-        for _ in range(_READERS):
-            self._readers.get().close()
+        self._threads.shutdown()
+        for _ in range(_READER_THREADS):
+            self._elsewhere.get().close()
         self._writer.stop()
         self._lock.release()

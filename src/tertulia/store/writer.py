@@ -10,16 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+import structlog
 
-from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
+from tertulia.store.failures import translated
+from tertulia.store.sql.search import backlog, index_messages
+from tertulia.store.sql.session import Session
 from tertulia.store.sql.transaction import SqlTransaction
 
 T = TypeVar("T")
+
+_INDEX_FROM: Final = 100
+"""How many messages may wait for the search index: adding one costs 15 µs, beginning to add any 200 µs."""
+_INDEX_AT_MOST: Final = 500
+"""How many messages are added at once, while writes wait."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,7 +45,8 @@ class Writer:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-        self._transaction = SqlTransaction(connection)
+        self._session = Session(connection)
+        self._transaction = SqlTransaction(self._session)
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         # A daemon: a program that ends without closing the store loses nothing acknowledged and must not hang.
@@ -47,6 +57,10 @@ class Writer:
         job = _Job(work, self._loop.create_future())
         self._queue.put(job)
         return await job.done
+
+    async def index_messages(self) -> None:
+        """Bring the search index up to everything that was written before."""
+        await self.submit(lambda _: index_messages(self._session))
 
     def stop(self) -> None:
         """Finish what is queued, move the log into the database file and let go of it. Blocks."""
@@ -62,6 +76,7 @@ class Writer:
             if batch:
                 self._commit(batch)
                 self._loop.call_soon_threadsafe(_settle, batch)
+                self._index_some()
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that is queued, waiting for the first; and whether that was the end."""
@@ -82,20 +97,37 @@ class Writer:
                 self._attempt(job)
             self._driver.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._driver.in_transaction:
-                self._driver.execute("ROLLBACK")
+            self._undo()
             for job in batch:
-                job.error = unavailable(error)
+                job.error = translated(error)
 
     def _attempt(self, job: _Job) -> None:
         self._driver.execute("SAVEPOINT work")
         try:
             job.result = job.work(self._transaction)
         except BaseException as error:  # noqa: BLE001  handed to whoever awaits the work
-            job.error = translated(error)
+            # Futures refuse StopIteration.
+            job.error = RuntimeError("a work raised StopIteration") if isinstance(error, StopIteration) else error
+            job.error = translated(job.error)
             # Without a transaction (a full disk undoes it all) this fails, and with it the batch.
             self._driver.execute("ROLLBACK TO work")
         self._driver.execute("RELEASE work")
+
+    def _index_some(self) -> None:
+        """Keep the search index close behind. If that fails, a search will try again and tell its caller."""
+        try:
+            if backlog(self._session) < _INDEX_FROM:
+                return
+            self._driver.execute("BEGIN IMMEDIATE")
+            index_messages(self._session, _INDEX_AT_MOST)
+            self._driver.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            _log.warning("the search index could not be extended", error=str(error))
+
+    def _undo(self) -> None:
+        if self._driver.in_transaction:
+            self._driver.execute("ROLLBACK")
 
 
 def _settle(batch: list[_Job]) -> None:
@@ -106,21 +138,3 @@ def _settle(batch: list[_Job]) -> None:
             job.done.set_result(job.result)
         else:
             job.done.set_exception(job.error)
-
-
-def translated(error: BaseException) -> BaseException:
-    """The error as the port knows it: what the database could not do is StoreUnavailable, the rest is as it is."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
-        cause, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError
-    ):
-        return unavailable(cause)
-    if isinstance(error, StopIteration):  # futures refuse it
-        return RuntimeError("a store work raised StopIteration")
-    return error
-
-
-def unavailable(error: BaseException) -> StoreUnavailable:
-    failure = StoreUnavailable(f"The database cannot be used: {error}")
-    failure.__cause__ = error
-    return failure

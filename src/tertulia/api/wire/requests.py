@@ -10,7 +10,7 @@ from tertulia.api.wire.messages import MessageType
 from tertulia.domain.errors import Unprocessable, Unsupported
 from tertulia.domain.messages import ImagePart
 from tertulia.domain.runs import RequestConfig
-from tertulia.engine.runs import DEFAULT_MAX_STEPS, NewMessage, SendRequest
+from tertulia.engine.requests import DEFAULT_MAX_STEPS, NewMessage, SendRequest
 
 
 class MessageCreateParam(SentModel):

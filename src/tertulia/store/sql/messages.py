@@ -16,7 +16,7 @@ from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
 from tertulia.ports.store import MessageQuery, SearchQuery
-from tertulia.store.sql.search import matches
+from tertulia.store.sql.search import SearchIndexBehind, backlog, index_messages, matches
 from tertulia.store.sql.session import Session, Value
 from tertulia.store.sql.steps import delete_unused_frames, forget_traces, frames_of
 from tertulia.store.sql.tables import conversations, messages, microseconds, segments, steps
@@ -132,7 +132,19 @@ class SqlMessages:
 
     def search(self, query: SearchQuery) -> list[Message]:
         statement = matches(query)
-        return [] if statement is None else [_decode(body) for body in self._session.first_column(statement)]
+        if statement is None:
+            return []
+        if not self._session.may_lag and backlog(self._session):
+            if self._session.read_only:
+                raise SearchIndexBehind
+            index_messages(self._session)
+        return [_decode(body) for body in self._session.first_column(statement)]
+
+    def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
+        statement = sa.select(messages.c.otid, messages.c.run_id).where(
+            messages.c.conversation_id == conversation_id, messages.c.otid.in_(otids), messages.c.run_id.is_not(None)
+        )
+        return {otid: run_id for otid, run_id in self._session.connection.execute(statement)}
 
     def reset(self, conversation_id: str) -> None:
         # Position 0 moves to a fresh log: the old one may live on in forks, with its positions from 1 taken. The

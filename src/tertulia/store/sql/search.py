@@ -1,13 +1,45 @@
-"""Full-text search over messages: SQLite's FTS5 index (Postgres will have its own statement here)."""
+"""Full-text search over messages: SQLite's FTS5 index (Postgres will have its own statements here).
 
-from typing import Any
+Adding a message to the index in its own transaction would double what the transaction costs, so the index follows: it
+holds the messages up to ``search_index.upto``, and is brought up to date in batches and before each search.
+"""
+
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from tertulia.ports.store import SearchQuery
+from tertulia.store.sql.session import Session
 from tertulia.store.sql.tables import messages, segments
 
-_index = sa.table("messages_fts", sa.column("rowid", sa.Integer), sa.column("messages_fts"), sa.column("rank"))
+_index: Final = sa.table("messages_fts", sa.column("rowid", sa.Integer), sa.column("messages_fts"), sa.column("rank"))
+
+_BACKLOG: Final = """
+    SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0) - upto FROM search_index
+"""
+_ADD: Final = """
+    INSERT INTO messages_fts (rowid, text)
+    SELECT seq, text FROM messages WHERE seq > (SELECT upto FROM search_index) AND seq <= ? AND text <> ''
+"""
+
+
+class SearchIndexBehind(Exception):
+    """A search on a connection that cannot write met messages that are not in the index yet."""
+
+
+def backlog(session: Session) -> int:
+    """How many messages are not in the index yet; some of them may be gone."""
+    return session.row(_BACKLOG)[0]
+
+
+def index_messages(session: Session, limit: int | None = None) -> None:
+    """Add the messages that are not in the index yet, or the oldest ``limit`` of them."""
+    behind = backlog(session)
+    added = behind if limit is None else min(limit, behind)
+    if added:
+        upto = session.row("SELECT upto FROM search_index")[0] + added
+        session.run(_ADD, upto)
+        session.run("UPDATE search_index SET upto = ?", upto)
 
 
 def matches(query: SearchQuery) -> sa.Select[Any] | None:

@@ -27,13 +27,16 @@ class _Driver(Protocol):
 class Session:
     """A connection. Statements that every message needs go to the driver as text: 1–8 µs where Core takes 10–130 µs.
 
-    That text uses ``?`` for its parameters and only what SQLite and Postgres have in common.
+    That text uses ``?`` for its parameters and only what SQLite and Postgres have in common. ``may_lag`` says that the
+    search index was brought up to date after the work at hand was asked for, so it is complete enough as it is.
     """
 
-    __slots__ = ("_driver", "_refused", "connection")
+    __slots__ = ("_driver", "_refused", "connection", "may_lag", "read_only")
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, *, read_only: bool = False) -> None:
         self.connection = connection
+        self.read_only = read_only
+        self.may_lag = False
         self._driver = cast("_Driver", connection.connection.driver_connection)
         self._refused: type[Exception] = connection.dialect.loaded_dbapi.IntegrityError
 

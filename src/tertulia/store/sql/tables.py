@@ -161,6 +161,7 @@ messages = sa.Table(
     sa.Index("messages_position", "log_id", "position", unique=True),
     sa.Index("messages_agent", "agent_id", "seq"),
     sa.Index("messages_run", "run_id", sqlite_where=sa.text("run_id IS NOT NULL")),
+    sa.Index("messages_otid", "conversation_id", "otid", sqlite_where=sa.text("otid IS NOT NULL")),
 )
 
 ACTIVE: Final = sa.text("status IN ('created', 'running')")

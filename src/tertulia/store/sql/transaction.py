@@ -1,7 +1,5 @@
 """All nouns over one connection."""
 
-import sqlalchemy as sa
-
 from tertulia.store.sql.agents import SqlAgents
 from tertulia.store.sql.blocks import SqlBlocks
 from tertulia.store.sql.conversations import SqlConversations
@@ -15,8 +13,7 @@ from tertulia.store.sql.steps import SqlSteps
 class SqlTransaction:
     """The nouns of a connection. It keeps nothing, so one serves every transaction of its connection in turn."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        session = Session(connection)
+    def __init__(self, session: Session) -> None:
         self.agents = SqlAgents(session)
         self.blocks = SqlBlocks(session)
         self.conversations = SqlConversations(session)

@@ -133,24 +133,29 @@ def _messages() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
+        # No number is given twice: the search index goes by it.
+        sqlite_autoincrement=True,
     )
     op.create_index("messages_position", "messages", ["log_id", "position"], unique=True)
     op.create_index("messages_agent", "messages", ["agent_id", "seq"])
     op.create_index("messages_run", "messages", ["run_id"], sqlite_where=sa.text("run_id IS NOT NULL"))
+    op.create_index("messages_otid", "messages", ["conversation_id", "otid"], sqlite_where=sa.text("otid IS NOT NULL"))
 
 
 def _message_search() -> None:
-    """SQLite's index of the words. Texts are written once, so there is no trigger for updates."""
+    """SQLite's index of the words: of the messages up to ``search_index.upto``, the rest follows in batches.
+
+    Texts are written once, so there is no trigger for updates.
+    """
+    op.create_table("search_index", sa.Column("upto", sa.Integer, nullable=False))
+    op.execute("INSERT INTO search_index (upto) VALUES (0)")
     op.execute(
         "CREATE VIRTUAL TABLE messages_fts USING fts5("
         "text, content='messages', content_rowid='seq', tokenize='unicode61 remove_diacritics 2')"
     )
     op.execute(
-        "CREATE TRIGGER messages_fts_insert AFTER INSERT ON messages WHEN new.text <> '' BEGIN "
-        "INSERT INTO messages_fts(rowid, text) VALUES (new.seq, new.text); END"
-    )
-    op.execute(
-        "CREATE TRIGGER messages_fts_delete AFTER DELETE ON messages WHEN old.text <> '' BEGIN "
+        "CREATE TRIGGER messages_fts_delete AFTER DELETE ON messages "
+        "WHEN old.text <> '' AND old.seq <= (SELECT upto FROM search_index) BEGIN "
         "INSERT INTO messages_fts(messages_fts, rowid, text) VALUES ('delete', old.seq, old.text); END"
     )
 

@@ -1,0 +1,172 @@
+"""Approvals: tool calls that wait for a person's decision or for the client that runs them, and what answers do.
+
+That a call is pending is never stored: a call is pending while it has no return. So there is no state to get stuck, an
+answer and its effect are one transaction, and a crash leaves either both or none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from tertulia.domain.errors import ApprovalPending, NothingPending
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import ApprovalPart, Message, ToolCallPart, ToolReturnPart
+from tertulia.domain.runs import Run
+from tertulia.engine.requests import NewAnswer
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What answers come to: messages for the history, calls to be run now, and calls that still wait.
+
+    ``repeats`` is the run that was given the same answers before, when all of them were.
+    """
+
+    messages: list[Message] = field(default_factory=list[Message])
+    approved: list[ToolCallPart] = field(default_factory=list[ToolCallPart])
+    pending: list[ToolCallPart] = field(default_factory=list[ToolCallPart])
+    repeats: str | None = None
+
+
+def pending_calls(history: Sequence[Message]) -> list[ToolCallPart]:
+    """The calls that wait for an answer, in order. Only the last reply can have any."""
+    answered: set[str] = set()
+    for message in reversed(history):
+        if message.role == "tool":
+            answered.update(part.tool_call_id for part in message.tool_returns)
+        elif message.role == "approval":
+            answered.update(part.tool_call_id for part in message.content if isinstance(part, ApprovalPart))
+        elif message.role == "assistant":
+            return [call for call in message.tool_calls if call.awaits and call.id not in answered]
+        else:
+            return []
+    return []
+
+
+def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, now: datetime) -> Settlement:
+    """What the answers come to. An answer that was given before is let pass if it is the same.
+
+    :raises NothingPending: if an answer is to a call that does not wait for one.
+    """
+    pending = {call.id: call for call in pending_calls(history)}
+    settled = Settlement()
+    for answer in answers:
+        given = _by_call(answer, history, list(pending))
+        earlier = {id_: _taken_by(history, part) for id_, part in given.items() if id_ not in pending}
+        unknown = [id_ for id_, run_id in earlier.items() if run_id is None]
+        if unknown or not given:
+            raise NothingPending(unknown, list(pending))
+        settled.repeats = next((run_id for run_id in earlier.values() if run_id), settled.repeats)
+        fresh = {id_: part for id_, part in given.items() if id_ in pending}
+        if fresh:
+            settled.messages.append(_record(answer, tuple(fresh.values()), run, now))
+            for id_, part in fresh.items():
+                _apply(settled, pending.pop(id_), part, run, now)
+    if settled.messages:
+        settled.repeats = None
+    settled.pending = list(pending.values())
+    return settled
+
+
+def refuse_if_pending(history: Sequence[Message]) -> None:
+    """Let a new message pass only if no call waits for an answer.
+
+    :raises ApprovalPending: if one does.
+    """
+    pending = pending_calls(history)
+    if pending:
+        raise ApprovalPending([call.id for call in pending])
+
+
+def expired(history: Sequence[Message], run: Run, now: datetime, deadline: timedelta) -> list[Message]:
+    """Denials for the pending calls if they have waited longer than the deadline; they block nobody for ever."""
+    pending = pending_calls(history)
+    if not pending or now - _asked_at(history) < deadline:
+        return []
+    reason = f"No answer came within {deadline}. The call was not run."
+    return [_return_message(_denied(call, reason), run, now) for call in pending]
+
+
+def _by_call(
+    answer: NewAnswer, history: Sequence[Message], pending: Sequence[str]
+) -> dict[str, ApprovalPart | ToolReturnPart]:
+    """Each call's answer. One that names no calls is for those of the request it names, or of the last one."""
+    named: list[ApprovalPart | ToolReturnPart] = [*answer.decisions, *answer.returns]
+    if answer.decision is not None:
+        approve, reason = answer.decision
+        asked = [m for m in history if any(call.awaits for call in m.tool_calls)]
+        if answer.request_id is not None:
+            asked = [message for message in asked if message.id == answer.request_id]
+        calls = [call.id for call in asked[-1].tool_calls if call.awaits] if asked else []
+        # A request that was answered in parts is still asked about for what is left of it.
+        calls = [id_ for id_ in calls if id_ in pending] or calls
+        named += [ApprovalPart(id_, approve, reason) for id_ in calls]
+    return {part.tool_call_id: part for part in named}
+
+
+def _taken_by(history: Sequence[Message], given: ApprovalPart | ToolReturnPart) -> str | None:
+    """The run that was given the same answer before."""
+    for message in history:
+        if message.role == "approval" and any(_same(part, given) for part in message.content):
+            return message.run_id
+    return None
+
+
+def _same(stored: object, given: ApprovalPart | ToolReturnPart) -> bool:
+    if isinstance(stored, ToolReturnPart) and isinstance(given, ToolReturnPart):
+        return replace(stored, name="") == replace(given, name="")
+    return stored == given
+
+
+def _record(answer: NewAnswer, parts: tuple[ApprovalPart | ToolReturnPart, ...], run: Run, now: datetime) -> Message:
+    """The answer as it was given, for those who read the history; models are shown what came of it."""
+    return Message(
+        id=new_message_id(),
+        agent_id=run.agent_id,
+        conversation_id=run.conversation_id,
+        role="approval",
+        content=parts,
+        created_at=now,
+        run_id=run.id,
+        otid=answer.otid,
+        group_id=answer.group_id,
+    )
+
+
+def _apply(
+    settled: Settlement, call: ToolCallPart, given: ApprovalPart | ToolReturnPart, run: Run, now: datetime
+) -> None:
+    if isinstance(given, ToolReturnPart):
+        settled.messages.append(_return_message(replace(given, name=call.name), run, now))
+    elif given.approve and call.awaits == "approval":
+        settled.approved.append(call)
+    elif given.approve:
+        reason = "The client approved the call but sent no return of it, and the tool runs on the client's side."
+        settled.messages.append(_return_message(_denied(call, reason), run, now))
+    else:
+        reason = f"The user denied this call: {given.reason or 'no reason given'}"
+        settled.messages.append(_return_message(_denied(call, reason), run, now))
+
+
+def _denied(call: ToolCallPart, reason: str) -> ToolReturnPart:
+    return ToolReturnPart(tool_call_id=call.id, name=call.name, content=reason, status="error")
+
+
+def _asked_at(history: Sequence[Message]) -> datetime:
+    return next(message.created_at for message in reversed(history) if message.role == "assistant")
+
+
+def _return_message(part: ToolReturnPart, run: Run, now: datetime) -> Message:
+    return Message(
+        id=new_message_id(),
+        agent_id=run.agent_id,
+        conversation_id=run.conversation_id,
+        role="tool",
+        content=(part,),
+        created_at=now,
+        run_id=run.id,
+        name=part.name,
+        is_err=part.status == "error",
+    )

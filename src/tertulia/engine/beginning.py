@@ -1,0 +1,134 @@
+"""The beginning of a run: one transaction that takes the conversation and stores what was sent, or says why not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from tertulia.domain.agents import Agent
+from tertulia.domain.blocks import Block
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import Conflict
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Run
+from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle
+from tertulia.engine.requests import NewMessage, SendRequest
+from tertulia.ports.store import Transaction
+
+TAIL = 256
+"""How many of the last messages are looked at for pending calls: more than one reply can call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a turn begins from, as of one instant."""
+
+    conversation: Conversation
+    agent: Agent
+    blocks: list[Block]
+    system: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that has its conversation. ``first`` is the position of the first of its messages."""
+
+    run: Run
+    conversation: Conversation
+    first: int
+    messages: list[Message]
+    settlement: Settlement
+
+
+def snapshot(conversation_id: str, tx: Transaction) -> Snapshot:
+    conversation = tx.conversations.get(conversation_id)
+    agent = tx.agents.get(conversation.agent_id)
+    blocks = tx.blocks.of_agents([agent.id])[agent.id]
+    return Snapshot(conversation, agent, blocks, tx.messages.system(conversation_id))
+
+
+def begin(
+    run: Run, request: SendRequest, agent: Agent, system: Message | None, deadline: timedelta, tx: Transaction
+) -> Begun | Run:
+    """Begin the run; or the earlier run that was sent just this, for the client to read instead.
+
+    :raises ConversationBusy: if the conversation is answering another message.
+    :raises ApprovalPending: if it waits for answers to tool calls.
+    :raises NothingPending: if an answer is to a call that waits for none.
+    :raises Conflict: if only some of the messages were sent before.
+    """
+    known = _sent_before(request, tx)
+    if known is not None:
+        return known
+    conversation = tx.conversations.get(run.conversation_id)
+    tail = _tail(conversation, tx, whole=bool(request.answers))
+    if request.answers:
+        settlement = settle(tail, request.answers, run, run.created_at)
+        if settlement.repeats and not request.messages:
+            return tx.runs.get(settlement.repeats)
+        if settlement.pending and request.messages:
+            refuse_if_pending(tail)
+        answered = settlement.messages
+    else:
+        answered = expired(tail, run, run.created_at, deadline)
+        if not answered:
+            refuse_if_pending(tail)
+        settlement = Settlement()
+    tx.runs.insert(run)
+    messages = [*answered, *(stored(message, run) for message in request.messages)]
+    if system is not None:
+        tx.messages.set_system(run.conversation_id, system)
+    head = tx.messages.append(run.conversation_id, messages)
+    first = head - len(messages)
+    if agent.message_buffer_autoclear and not request.answers:
+        tx.conversations.set_context(run.conversation_id, first)
+        conversation = replace(conversation, context_from=first)
+    tx.conversations.touch(run.conversation_id, last_message_at=run.created_at)
+    return Begun(run, replace(conversation, head=head), first, messages, settlement)
+
+
+def stored(message: NewMessage, run: Run) -> Message:
+    """What was sent as a message of the run's conversation."""
+    return Message(
+        id=new_message_id(),
+        agent_id=run.agent_id,
+        conversation_id=run.conversation_id,
+        role=message.role,
+        content=message.content,
+        created_at=run.created_at,
+        run_id=run.id,
+        otid=message.otid,
+        name=message.name,
+        sender_id=message.sender_id,
+        group_id=message.group_id,
+        batch_item_id=message.batch_item_id,
+    )
+
+
+def _sent_before(request: SendRequest, tx: Transaction) -> Run | None:
+    """The run of a request whose messages all came before: a retry, not a second message."""
+    otids = request.otids
+    if not otids:
+        return None
+    run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
+    if not run_ids:
+        return None
+    if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:
+        raise Conflict(
+            "CONFLICT: Some of these messages were sent before and some were not (by their otid), or they were sent "
+            "in different requests. Repeat a request as it was, or give new messages new otids.",
+            run_ids=sorted(set(run_ids.values())),
+        )
+    return tx.runs.get(next(iter(run_ids.values())))
+
+
+def _tail(conversation: Conversation, tx: Transaction, *, whole: bool) -> Sequence[Message]:
+    """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted."""
+    head = conversation.head
+    last = tx.messages.range(conversation.id, max(conversation.context_from, head - 1), head)
+    settled = not last or last[0].role == "user" or (last[0].role == "assistant" and not last[0].tool_calls)
+    if settled and not whole:
+        return last
+    return tx.messages.range(conversation.id, max(conversation.context_from, head - TAIL), head)

@@ -1,0 +1,66 @@
+"""What a client sends: messages, answers to pending tool calls, and how it wants to be answered."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from tertulia.domain.messages import ApprovalPart, Part, Role, ToolReturnPart
+from tertulia.domain.runs import RequestConfig
+from tertulia.domain.tools import ToolSpec
+
+DEFAULT_MAX_STEPS = 50
+
+BusyPolicy: TypeAlias = Literal["reject", "enqueue", "interrupt", "rollback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message that comes in."""
+
+    role: Role
+    content: tuple[Part, ...]
+    otid: str | None = None
+    name: str | None = None
+    sender_id: str | None = None
+    group_id: str | None = None
+    batch_item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAnswer:
+    """Answers to pending tool calls: decisions, and returns of tools that the client ran.
+
+    ``decision`` (approve or not, and why) is for all calls of the request ``request_id`` names, the id of the message
+    that made them; of the one that is pending where a client names none.
+    """
+
+    decisions: tuple[ApprovalPart, ...] = ()
+    returns: tuple[ToolReturnPart, ...] = ()
+    decision: tuple[bool, str | None] | None = None
+    request_id: str | None = None
+    otid: str | None = None
+    group_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendRequest:
+    """Messages for a conversation (its stored id) and how they are to be answered.
+
+    ``client_tools`` run on the client's side. The overrides hold for this run alone and go before the conversation's
+    and the agent's own.
+    """
+
+    conversation_id: str
+    messages: tuple[NewMessage, ...] = ()
+    answers: tuple[NewAnswer, ...] = ()
+    client_tools: tuple[ToolSpec, ...] = ()
+    background: bool = False
+    max_steps: int = DEFAULT_MAX_STEPS
+    config: RequestConfig = field(default_factory=RequestConfig)
+    override_model: str | None = None
+    override_system: str | None = None
+
+    @property
+    def otids(self) -> tuple[str, ...]:
+        """The client's ids of what it sends; empty unless everything has one."""
+        otids = tuple(sent.otid for sent in (*self.messages, *self.answers) if sent.otid)
+        return otids if len(otids) == len(self.messages) + len(self.answers) else ()
