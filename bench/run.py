@@ -22,7 +22,6 @@ from bench.scenarios import burst, history, messages, startup, throughput, token
 from bench.subject import FULL, QUICK, Effort, Subject
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PROFILED_SENDERS = 64
 PROFILED_SECONDS = 10.0
 
 
@@ -40,12 +39,13 @@ class Options:
     compare: Path | None
     profile: Path | None
     profile_streaming: bool
+    profile_senders: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     result = _run(options)
-    if options.profile and options.profile.suffix == ".txt" and "profile" not in result.failures:
+    if options.profile and options.profile.suffix == ".txt" and not result.failures:
         _say(profiler.summary(options.profile.read_text()))
     met = targets.check(result)
     document = {**dataclasses.asdict(result), "targets": [dataclasses.asdict(target) for target in met]}
@@ -118,11 +118,11 @@ async def _measure(options: Options, subject: Subject, result: Result, log: Path
 
 async def _profile(options: Options, subject: Subject, output: Path) -> None:
     ids = await throughput.conversations(subject)
-    streaming = options.profile_streaming
+    senders, streaming = options.profile_senders, options.profile_streaming
     # Warm-up: what is loaded on first use would fill the profile.
-    _ = await throughput.load(subject, ids, PROFILED_SENDERS, 1.0, streaming=streaming)
+    _ = await throughput.load(subject, ids, senders, 1.0, streaming=streaming)
     with profiler.recording(subject.server.pid, output):
-        _ = await throughput.load(subject, ids, PROFILED_SENDERS, PROFILED_SECONDS, streaming=streaming)
+        _ = await throughput.load(subject, ids, senders, PROFILED_SECONDS, streaming=streaming)
 
 
 def _run_history(options: Options, endpoint: Child, result: Result) -> None:
@@ -165,6 +165,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     _ = add("--check", action="store_true", help="exit with 1 if a target is missed")
     _ = add("--profile", type=Path, metavar="OUT", help="run py-spy under load; OUT ends in .svg, .json or .txt")
     _ = add("--profile-streaming", action="store_true", help="the profiled load is streamed instead of blocking")
+    _ = add("--profile-senders", type=int, default=64, metavar="N", help="conversations that send at once (64)")
     _ = add(
         "--tertulia",
         type=Path,
@@ -186,6 +187,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
         compare=cast("Path | None", found.compare),
         profile=profile,
         profile_streaming=cast("bool", found.profile_streaming),
+        profile_senders=cast("int", found.profile_senders),
     )
 
 

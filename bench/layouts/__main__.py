@@ -114,15 +114,16 @@ class _Asker:
         return right
 
 
-async def _measure(
-    asker: _Asker, users: dict[str, Any], *, tools: bool
-) -> dict[str, Any]:
+async def _measure(asker: _Asker, users: dict[str, Any], *, tools: bool) -> dict[str, Any]:
     begun = time.monotonic()
     result: dict[str, Any] = {}
+    histories: dict[str, list[list[str]]] = {"": [], "_after_small_talk": users["small_talk"]}
     for group in ("chosen_on", "held_out"):
-        for name, history in ((group, []), (f"{group}_after_small_talk", users["small_talk"])):
+        for suffix, history in histories.items():
             asked = [(user, question) for user in users[group] for question in user["questions"]]
-            result[name] = sum([await asker.right(user, history, question, tools=tools) for user, question in asked])
+            result[group + suffix] = sum(
+                [await asker.right(user, history, question, tools=tools) for user, question in asked]
+            )
     told = [
         (users["chosen_on"][at % 4], [[statement, "I see!"], users["small_talk"][0]], [question, words])
         for at, (statement, question, words) in enumerate(users["told_before"])
@@ -153,9 +154,7 @@ async def _main(only: str, *, show_wrong: bool) -> None:
             of_kind = results.setdefault(kind, {})
             for name, layout in CANDIDATES.items():
                 if only in name:
-                    of_kind[name] = await _measure(
-                        _Asker(model, layout, show_wrong=show_wrong), users, tools=tools
-                    )
+                    of_kind[name] = await _measure(_Asker(model, layout, show_wrong=show_wrong), users, tools=tools)
                     print(kind, "|", name, of_kind[name], flush=True)
     finally:
         await asyncio.to_thread(model.close)

@@ -2,27 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+from tertulia.ports.provider import ModelRequest
 from tertulia.providers.local.layouts import ChatLayout, Layout, Turn, plain_text, reply_object
 from tertulia.providers.local.notes import nearest, notes_of, perspective
 from tertulia.providers.local.notes_layout import EXAMPLES, NotesLayout, asked
-from tertulia.ports.provider import ModelRequest
 
 _SYSTEM: Final = "You answer questions from memory."
+
+Answers: TypeAlias = Callable[[str], str]
+"""How the answers of examples are shown: as they are, or as the JSON object that replies have to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A layout made of one function of the request; greedy and bounded like the one in use."""
 
-    build: Callable[[ModelRequest, bool], list[Turn]]
+    build: Callable[[ModelRequest, Answers], list[Turn]]
     temperature: float | None = 0.0
     max_tokens: int | None = 256
     calls_again: bool = False
 
     def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
-        return self.build(request, enveloped)
+        return self.build(request, reply_object if enveloped else str)
 
 
 def _block(request: ModelRequest, label: str) -> str:
@@ -40,17 +43,17 @@ def _history(request: ModelRequest) -> list[Turn]:
     ]
 
 
-def _blocks_in_system(request: ModelRequest, _enveloped: bool) -> list[Turn]:
+def _blocks_in_system(request: ModelRequest, _shown: Answers) -> list[Turn]:
     system = f"{_block(request, 'persona')}\n\nAbout the user:\n{_block(request, 'human')}"
     return [Turn("system", system), *_history(request), Turn("user", _question(request))]
 
 
-def _blocks_in_question(request: ModelRequest, _enveloped: bool) -> list[Turn]:
+def _blocks_in_question(request: ModelRequest, _shown: Answers) -> list[Turn]:
     question = f"Facts about me:\n{_block(request, 'human')}\n\n{_question(request)}"
     return [Turn("system", _block(request, "persona")), *_history(request), Turn("user", question)]
 
 
-def _context_question_answer(request: ModelRequest, _enveloped: bool) -> list[Turn]:
+def _context_question_answer(request: ModelRequest, _shown: Answers) -> list[Turn]:
     context = f"Assistant: {_block(request, 'persona')}\nUser: {_block(request, 'human')}"
     question = f"Context:\n{context}\n\nQuestion: {_question(request)}\nAnswer:"
     return [Turn("system", "Answer the question using the context."), *_history(request), Turn("user", question)]
@@ -68,20 +71,20 @@ def _labelled(request: ModelRequest, *, by_perspective: bool, most: int | None) 
     return [str(note) for note in notes]
 
 
-def _examples(enveloped: bool, count: int = len(EXAMPLES)) -> list[Turn]:
+def _examples(shown: Answers, count: int) -> list[Turn]:
     turns: list[Turn] = []
     for memory, question, answer in EXAMPLES[:count]:
         turns.append(Turn("user", asked([memory], question)))
-        turns.append(Turn("assistant", reply_object(answer) if enveloped else answer))
+        turns.append(Turn("assistant", shown(answer)))
     return turns
 
 
 def _notes(*, examples: int, by_perspective: bool, most: int | None, history: bool = False) -> Tried:
-    def build(request: ModelRequest, enveloped: bool) -> list[Turn]:
+    def build(request: ModelRequest, shown: Answers) -> list[Turn]:
         memory = _labelled(request, by_perspective=by_perspective, most=most)
         return [
             Turn("system", _SYSTEM),
-            *_examples(enveloped, examples),
+            *_examples(shown, examples),
             *(_history(request) if history else ()),
             Turn("user", asked(memory, _question(request))),
         ]

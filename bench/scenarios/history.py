@@ -4,6 +4,8 @@ The histories are written through the API. To put one out of context, the server
 context moved to its end in the database, which is what compaction leaves behind, less the summary.
 """
 
+import asyncio
+import random
 import sqlite3
 import statistics
 from collections.abc import Sequence
@@ -22,6 +24,9 @@ BATCH = 1_000
 WINDOW = 8_000_000
 """Tokens: no history of this scenario comes near it."""
 
+SETTLE_S = 0.01
+"""After each reply: what is still to be done for it must not be charged to the next, which is of another length."""
+
 OUT_OF_CONTEXT = "UPDATE conversations SET context_from = head, epoch = epoch + 1 WHERE id = ?"
 
 
@@ -35,6 +40,14 @@ class LongConversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One message: what the client waited, and the server's processor time with what it did after its reply."""
+
+    seconds: float
+    cpu_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryCost:
     """Milliseconds a message (blocking) at one length of history.
 
@@ -42,10 +55,10 @@ class HistoryCost:
         messages: in the conversation before the first sample.
         sent_messages: messages in the request the endpoint got last; tells whether the history was in it.
         sent_kb: size of that request.
-        cold: the first message after the server was started.
-        total: all further ones; the lengths take turns, so that a busy moment of the machine meets them all.
+        cold: the first message since the server was started, so that nothing of the conversation is cached.
+        total: all further ones.
         endpoint: the same request sent straight to the endpoint.
-        server_cpu: processor time of the server.
+        server_cpu: processor time of the server, what it does after its reply included; mean.
     """
 
     messages: int
@@ -113,23 +126,9 @@ def put_out_of_context(database: Path, conversations: Sequence[LongConversation]
 
 
 async def measure(subject: Subject, conversations: Sequence[LongConversation]) -> History:
-    cold: dict[str, float] = {}
-    samples: dict[str, list[float]] = {one.conversation_id: [] for one in conversations}
-    spent: dict[str, list[float]] = {one.conversation_id: [] for one in conversations}
-    async with Connection(subject.server.port) as connection:
-        for one in conversations:
-            cold[one.conversation_id] = await _seconds(connection, one)
-        for _ in range(subject.effort.history_rounds):
-            for one in conversations:
-                with subject.processor() as processor:
-                    samples[one.conversation_id].append(await _seconds(connection, one))
-                spent[one.conversation_id] += processor.seconds
-        costs: list[HistoryCost] = []
-        for one in conversations:
-            _ = await _seconds(connection, one)  # so that its request is the endpoint's last
-            costs.append(await _cost(subject, one, cold[one.conversation_id], samples, spent))
-    inside = [cost for cost, one in zip(costs, conversations, strict=True) if one.in_context]
-    outside = [cost for cost, one in zip(costs, conversations, strict=True) if not one.in_context]
+    await _warm_up(subject)
+    inside = await _costs(subject, [one for one in conversations if one.in_context])
+    outside = await _costs(subject, [one for one in conversations if not one.in_context])
     _require_lengths(inside, outside)
     between = inside[-1].messages - inside[0].messages
     return History(
@@ -139,6 +138,35 @@ async def measure(subject: Subject, conversations: Sequence[LongConversation]) -
         in_context_own_us=round((inside[-1].own_median - inside[0].own_median) * 1000 / between, 2),
         out_of_context_ratio=round(outside[-1].total.median / outside[0].total.median, 3),
     )
+
+
+async def _warm_up(subject: Subject) -> None:
+    """Have the server load what it loads on first use; the first message of each long conversation stays cold."""
+    async with Connection(subject.server.port) as connection:
+        agent_id = await api.create(connection, api.agent("fake"))
+        conversation_id = await api.create(connection, api.conversation(agent_id))
+        api.require(await connection.send(api.message(conversation_id, streaming=False)), answer=True)
+
+
+async def _costs(subject: Subject, conversations: Sequence[LongConversation]) -> Sequence[HistoryCost]:
+    """Measure conversations of several lengths.
+
+    They take turns in an order that is shuffled each time, so that a busy moment of the machine, and what one message
+    leaves behind for the next, meets them all.
+    """
+    rounds = subject.effort.history_rounds
+    shuffled = random.Random(rounds)
+    samples: dict[str, list[Sample]] = {one.conversation_id: [] for one in conversations}
+    async with Connection(subject.server.port) as connection:
+        cold = {one.conversation_id: (await _sample(subject, connection, one)).seconds for one in conversations}
+        for _ in range(rounds):
+            for one in shuffled.sample(conversations, len(conversations)):
+                samples[one.conversation_id].append(await _sample(subject, connection, one))
+        costs: list[HistoryCost] = []
+        for one in conversations:
+            _ = await _sample(subject, connection, one)  # so that its request is the endpoint's last
+            costs.append(await _cost(subject, one, cold[one.conversation_id], samples[one.conversation_id]))
+    return costs
 
 
 def _require_lengths(inside: Sequence[HistoryCost], outside: Sequence[HistoryCost]) -> None:
@@ -154,17 +182,11 @@ def _require_lengths(inside: Sequence[HistoryCost], outside: Sequence[HistoryCos
         raise api.RequestFailed(f"{outside[-1].messages} messages were to be out of context, but were sent")
 
 
-async def _cost(
-    subject: Subject,
-    one: LongConversation,
-    cold: float,
-    samples: dict[str, list[float]],
-    spent: dict[str, list[float]],
-) -> HistoryCost:
+async def _cost(subject: Subject, one: LongConversation, cold: float, samples: Sequence[Sample]) -> HistoryCost:
     request = await subject.last_model_request()
     endpoint = Timing.of(await subject.replay(subject.effort.history_rounds))
-    total = Timing.of(samples[one.conversation_id])
-    cpu = spent[one.conversation_id]
+    total = Timing.of([sample.seconds for sample in samples])
+    cpu = [sample.cpu_seconds for sample in samples if sample.cpu_seconds is not None]
     return HistoryCost(
         messages=one.messages,
         sent_messages=len(request["messages"]),
@@ -177,7 +199,9 @@ async def _cost(
     )
 
 
-async def _seconds(connection: Connection, one: LongConversation) -> float:
-    reply = await connection.send(api.message(one.conversation_id, streaming=False))
+async def _sample(subject: Subject, connection: Connection, one: LongConversation) -> Sample:
+    with subject.processor() as processor:
+        reply = await connection.send(api.message(one.conversation_id, streaming=False))
+        await asyncio.sleep(SETTLE_S)
     api.require(reply, answer=True)
-    return reply.seconds
+    return Sample(reply.seconds, processor.seconds[0] if processor.seconds else None)

@@ -24,6 +24,8 @@ class MessageCost:
         first_token: to the first event with text of the model (streamed replies only).
         endpoint: the same model request sent straight to the endpoint by the same client.
         own_median: median of `total` less median of `endpoint`.
+        first: the very first message; for the blocking scenario the first the server gets, when what is loaded on first
+            use is loaded.
         server_cpu: processor time of the server, all threads.
     """
 
@@ -32,6 +34,7 @@ class MessageCost:
     first_token: Timing | None
     endpoint: Timing
     own_median: float
+    first: float
     server_cpu: float | None
 
 
@@ -41,11 +44,10 @@ async def measure(subject: Subject, *, streaming: bool) -> MessageCost:
         agent_id = await api.create(connection, api.agent("fake"))
         ids = await api.create_conversations(connection, agent_id, CONVERSATIONS)
         requests = [api.message(conversation_id, streaming=streaming) for conversation_id in ids]
-        for request in requests:  # warm-up, one for each
-            api.require(await connection.send(request), answer=True)
+        warm_up = [await connection.send(request) for request in requests]
         with subject.processor() as processor:
             replies = [await connection.send(requests[index % CONVERSATIONS]) for index in range(count)]
-    for reply in replies:
+    for reply in [*warm_up, *replies]:
         api.require(reply, answer=True)
     total = Timing.of([reply.seconds for reply in replies])
     endpoint = Timing.of(await subject.replay(count))
@@ -55,6 +57,7 @@ async def measure(subject: Subject, *, streaming: bool) -> MessageCost:
         first_token=_timing_to(FIRST_TOKEN, replies) if streaming else None,
         endpoint=endpoint,
         own_median=round(total.median - endpoint.median, 3),
+        first=round(warm_up[0].seconds * 1000, 3),
         server_cpu=processor.ms_each(count),
     )
 

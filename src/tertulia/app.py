@@ -50,6 +50,7 @@ class Application:
         """The protocol of an ASGI server's life: a failed start is raised, for the command line to tell."""
         await receive()
         services = await open_services(self._settings)
+        await services.runs.resume()
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     db: str | None = None
     api_key: SecretStr | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
-    shutdown_grace: Annotated[float, Field(ge=0)] = 10
+    shutdown_grace: Annotated[int, Field(ge=0)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 

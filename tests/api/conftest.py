@@ -43,7 +43,9 @@ async def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def services(tmp_path: Path, empty_database: Path, api_settings: ApiSettings) -> AsyncIterator[Services]:
-    store = await open_sqlite(shutil.copy(empty_database, tmp_path / "tertulia.db"))
+    path = tmp_path / "tertulia.db"
+    shutil.copy(empty_database, path)
+    store = await open_sqlite(path)
     opened = services_over(store, build_catalogue(PROVIDERS, MODEL), api_settings)
     yield opened
     await close_services(opened)

@@ -1,13 +1,14 @@
 """What may be sent: bodies, their errors, and what the engine makes of them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 
-from tertulia.api.bodies import read_body
+from tertulia.api.bodies import body_schemas, read_body
 from tertulia.api.wire.requests import ConversationSendBody, send_request
 from tertulia.domain.errors import TertuliaError, Unprocessable, Unsupported
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
@@ -181,3 +182,10 @@ async def test_two_messages_of_a_request_cannot_have_one_otid() -> None:
     message = {"role": "user", "content": "a", "otid": "same"}
     with pytest.raises(Unprocessable, match="otid"):
         await asked(messages=[message, message])
+
+
+def test_the_document_has_every_shape_that_bodies_refer_to_under_a_name_of_its_own() -> None:
+    schemas = body_schemas()
+    referred = set(re.findall(r'#/components/schemas/([^"]+)', json.dumps(schemas)))
+    assert referred <= set(schemas)
+    assert all(name.endswith("-Body") for name in schemas)

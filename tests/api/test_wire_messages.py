@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tertulia.api.wire.documented import model_of
 from tertulia.api.wire.frames import encode
@@ -35,18 +36,18 @@ ID = "message-793f0000-0000-4000-8000-000000000000"
 
 
 def stored(role: Role, *content: Part, **fields: Any) -> Message:
-    return Message(
-        **{
-            "id": ID,
-            "agent_id": "agent-1",
-            "conversation_id": "conv-1",
-            "role": role,
-            "content": content,
-            "created_at": datetime(2026, 11, 21, 15, 12, 35, 987654, UTC),
-            "run_id": "run-1",
-            "step_id": "step-1",
-        }
-        | fields
+    return replace(
+        Message(
+            id=ID,
+            agent_id="agent-1",
+            conversation_id="conv-1",
+            role=role,
+            content=content,
+            created_at=datetime(2026, 11, 21, 15, 12, 35, 987654, UTC),
+            run_id="run-1",
+            step_id="step-1",
+        ),
+        **fields,
     )
 
 

@@ -18,7 +18,7 @@ def talks() -> tuple[Talk, Talk]:
             "conv-1",
             replies=[Reply("Hello", 2, first=1, last=3), Reply(f"It is {ANSWER}.", 4, first=5, last=7)],
             messages=f"user said {word}",
-            sent_to_model=f"{ANSWER} is a dog. I am busy with my {word}.",
+            requests=[f"I am busy with my {word}.", f"{ANSWER} is a dog. What is my dog's name?"],
         )
         for title, word in OWN_WORDS.items()
     )
@@ -38,7 +38,8 @@ def _came_whole(talk: Talk) -> None:
 
 
 def _came_after_the_other(talk: Talk) -> None:
-    talk.replies[1].first, talk.replies[1].last = 8, 9
+    for reply in talk.replies:
+        reply.first, reply.last = reply.first + 10, reply.last + 10
 
 
 def _forgot(talk: Talk) -> None:
@@ -54,11 +55,15 @@ def _holds_the_others_words(talk: Talk) -> None:
 
 
 def _told_the_model_the_others_words(talk: Talk) -> None:
-    talk.sent_to_model += OWN_WORDS["garage"]
+    talk.requests[1] += OWN_WORDS["garage"]
+
+
+def _did_not_tell_the_model_its_own_words(talk: Talk) -> None:
+    talk.requests[0] = "Hello"
 
 
 def _did_not_tell_the_model_the_memory(talk: Talk) -> None:
-    talk.sent_to_model = OWN_WORDS["kitchen"]
+    talk.requests[1] = "What is my dog's name?"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,7 @@ def _did_not_tell_the_model_the_memory(talk: Talk) -> None:
         _lost_its_message,
         _holds_the_others_words,
         _told_the_model_the_others_words,
+        _did_not_tell_the_model_its_own_words,
         _did_not_tell_the_model_the_memory,
     ],
 )

@@ -53,6 +53,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("agents.retrieve.include", "agents.retrieve", "Relations named in `include` are in the reply."),
     Requirement("agents.list.filters", "agents.list", "`name`, `query_text`, `tags` and `match_all_tags` narrow the list."),
     Requirement("agents.list.filters-by-stop-reason", "agents.list", "`last_stop_reason` finds agents by how their last run ended."),
+    Requirement("agents.list.filters-by-what-is-not-built", "agents.list", "A filter by an identity, template, project or user, which no agent or block has, is refused or finds none; it is never ignored."),
     Requirement("agents.list.order-and-cursors", "agents.list", "Newest first by default; `after` and `before` page in the sort order, as the SDK's iteration expects."),
     Requirement("agents.list.order-by", "agents.list", "`order_by` takes `created_at`, `updated_at` and `last_run_completion`."),
     Requirement("agents.update.every-field", "agents.update", "Each field can be changed alone; an absent field is untouched."),
@@ -193,8 +194,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("conversations.recompile.returns-the-system-prompt", "conversations.recompile", "The system prompt of a conversation is compiled anew, stored and returned."),
 
     Requirement("model-settings.every-shape", "agents.create", "All 17 shapes of `model_settings` are stored and returned whole, on agents and conversations."),
-    Requirement("model-settings.refuses-wrong-ones", "agents.update", "A field that is of the wrong type or not of the shape is 422.", "The retired server ignored fields it did not know."),
+    Requirement("model-settings.refuses-wrong-ones", "agents.update", "A field that is of the wrong type or not of the shape is 422."),
     Requirement("model-settings.refuses-another-providers", "agents.update", "Settings of another provider than the model's are 400."),
+    Requirement("model-settings.reach-the-provider", "conversations.messages.create", "Every field of OpenAI's settings that a user sets is in the request to the provider."),
     Requirement("model-settings.no-adapter", "conversations.messages.create", "Sending to a provider that has no adapter yet is 400 and says so."),
 
     Requirement("tools.offered-to-the-model", "conversations.messages.create", "The tools of an agent are offered to the model with their schemas."),
@@ -204,7 +206,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("tools.bad-arguments-go-back-to-the-model", "conversations.messages.create", "A call with bad arguments or of an unknown tool comes back to the model with status `error`."),
     Requirement("tools.rules.exit-loop", "conversations.messages.create", "A terminal tool ends the loop with stop reason `tool_rule`."),
     Requirement("tools.rules.run-first", "conversations.messages.create", "An init tool is the only choice of the first step."),
-    Requirement("tools.client-tools", "conversations.messages.create", "`client_tools` is refused with 501 until it is built.", "Client tools come with a later release."),
+    Requirement("messages.create.not-built", "conversations.messages.create", "`client_tools`, `client_skills`, `enable_thinking`, log probabilities, token ids and answers to approvals are refused with 501, and nothing is stored.", "The retired server had these; here they come with later releases."),
     Requirement("memory.recompiled-at-the-next-message", "conversations.messages.create", "A block that changed is in the system prompt of the next message."),
     Requirement("memory.edits-of-two-conversations-are-both-kept", "conversations.messages.create", "Edits that two conversations make at once are both kept."),
     Requirement("memory.clash-goes-back-to-the-model", "conversations.messages.create", "Of two edits of one place the second comes back to the model as an error."),
@@ -233,6 +235,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("bad-input.numbers-out-of-range", "server", "A number that no column can hold is 422."),
     Requirement("bad-input.endpoint-down", "conversations.messages.create", "An endpoint that is down is told with its address, and hides no other model."),
     Requirement("bad-input.missing-key", "conversations.messages.create", "A missing key is told with the variable to set."),
+    Requirement("models.compatible-endpoints", "models.list", "Ollama, vLLM, LM Studio, llama.cpp and endpoints of any name are reached by their handles."),
+    Requirement("auth.key", "server", "With a key configured every route but health answers 401 without it; the SDK sends it as its `api_key`."),
     Requirement("any-input.no-500", "server", "Whatever Schemathesis makes up from our OpenAPI document, no answer is 500.", "Python's names for things are never in an error; the retired server put them there."),
 
     Requirement("operations.table-is-the-sdk", "server", "The table of operations is the installed SDK's."),

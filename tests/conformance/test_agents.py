@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 from letta_client import Letta
 from letta_client.types import AgentState
@@ -169,6 +170,32 @@ def test_agents_are_found_by_how_their_last_run_ended(client: Letta, make_agent:
     assert second.id in {a.id for a in client.agents.list(tags=[tag])}
 
 
+@requirement("agents.list.filters-by-what-is-not-built")
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"identity_id": "identity-1"},
+        {"identifier_keys": ["key"]},
+        {"template_id": "template-1"},
+        {"base_template_id": "template-1"},
+        {"project_id": "project-1"},
+        {"created_by_id": "user-1"},
+    ],
+    ids=lambda query: next(iter(query)),
+)
+def test_a_filter_by_something_no_agent_has_is_refused_or_finds_none(
+    client: Letta, http: httpx.Client, agent: AgentState, query: dict[str, Any]
+) -> None:
+    assert client.agents.retrieve(agent.id).id == agent.id
+    paths = ["/v1/agents/"]
+    if not {"identity_id", "identifier_keys", "project_id"}.isdisjoint(query):
+        paths.append("/v1/blocks/")
+    for path in paths:
+        reply = http.get(path, params=query)
+        assert reply.status_code in {200, 400}
+        assert reply.json() == [] or next(iter(query)) in reply.json()["detail"]
+
+
 @requirement("agents.list.order-and-cursors")
 def test_agents_come_in_order_and_page_by_page(client: Letta, make_agent: MakeAgent) -> None:
     tag = unique("tag")
@@ -180,6 +207,7 @@ def test_agents_come_in_order_and_page_by_page(client: Letta, make_agent: MakeAg
     assert page(order="asc") == made
     assert page(order="desc") == made[::-1]
     assert page() == made[::-1]
+    assert page(ascending=True) == made
     assert page(order="asc", limit=2) == made[:2]
     assert page(order="asc", limit=2, after=made[1]) == made[2:4]
     assert page(order="desc", limit=2, after=made[3]) == [made[2], made[1]]

@@ -10,8 +10,10 @@ from letta_client.types import AgentState, Conversation
 from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.helpers import MakeAgent, answer, detail, refused, send, unique
 from tests.conformance.requirements import requirement
+from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.server_process import ServerProcess, free_port
 
+KEY = "the-key-of-this-server"
 ROUTES = [
     ("POST", "/v1/agents/"),
     ("POST", "/v1/blocks/"),
@@ -113,10 +115,11 @@ def test_a_number_no_column_can_hold_is_refused(
 
 @pytest.fixture(scope="module")
 def lonely_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server whose endpoint is not there, and that has no key for OpenAI."""
+    """A server whose endpoint is not there, that has no key for OpenAI, and that wants a key itself."""
     environment = {
         "OLLAMA_BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
         "TERTULIA_MODEL_RETRIES": "0",
+        "TERTULIA_API_KEY": KEY,
         "TERTULIA_MODEL_CONNECT_TIMEOUT": "2",
     }
     with ServerProcess(tmp_path_factory.mktemp("lonely") / "data", environment) as server:
@@ -125,7 +128,7 @@ def lonely_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @requirement("bad-input.endpoint-down")
 def test_an_endpoint_that_is_down_is_told_and_hides_no_other_model(lonely_server: ServerProcess) -> None:
-    with Letta(base_url=lonely_server.url, api_key="unused", max_retries=0) as client:
+    with Letta(base_url=lonely_server.url, api_key=KEY, max_retries=0) as client:
         assert all(str(model.handle).split("/", maxsplit=1)[0] != "openai" for model in client.models.list())
         agent = client.agents.create(model="ollama/llama3")
         error = refused(502, lambda: client.agents.messages.create(agent.id, input="hello"))["error"]
@@ -135,8 +138,19 @@ def test_an_endpoint_that_is_down_is_told_and_hides_no_other_model(lonely_server
 
 @requirement("bad-input.missing-key")
 def test_a_missing_key_is_told_with_the_variable_to_set(lonely_server: ServerProcess) -> None:
-    with Letta(base_url=lonely_server.url, api_key="unused", max_retries=0) as client:
+    with Letta(base_url=lonely_server.url, api_key=KEY, max_retries=0) as client:
         agent = client.agents.create(model="ollama/llama3")
         model = "openai/gpt-4o-mini"
         said = detail(400, lambda: client.agents.messages.create(agent.id, input="hello", override_model=model))
         assert "OPENAI_API_KEY" in said
+
+
+@requirement("auth.key")
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": KEY}])
+def test_without_the_key_every_route_but_health_is_401(
+    lonely_server: ServerProcess, recorder: Recorder, headers: dict[str, str]
+) -> None:
+    with httpx.Client(base_url=lonely_server.url, transport=RecordingTransport(recorder), headers=headers) as http:
+        assert http.get("/v1/health/").status_code == 200
+        for method, path in (*ROUTES, ("GET", "/v1/agents/"), ("GET", "/v1/nothing"), ("GET", "/metrics")):
+            assert http.request(method, path.format(agent="agent-1", conversation="conv-1")).status_code == 401, path

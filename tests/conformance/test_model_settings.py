@@ -6,6 +6,7 @@ from letta_client.types import AgentState
 
 from tests.conformance.helpers import MakeAgent, detail, send
 from tests.conformance.requirements import requirement
+from tests.support.openai_endpoint import OpenAIEndpoint
 
 OBJECT = {"type": "json_object"}
 # Every field of each of the 17 shapes, with the model a conversation would name for it.
@@ -102,6 +103,26 @@ def test_settings_of_another_provider_than_the_models_are_refused(client: Letta,
     assert "anthropic" in detail(
         400, lambda: client.agents.update(agent.id, model_settings={"provider_type": "anthropic"})
     )
+
+
+@requirement("model-settings.reach-the-provider")
+def test_every_field_that_is_set_is_in_the_request(
+    client: Letta, make_agent: MakeAgent, endpoint: OpenAIEndpoint
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    settings = _shape("openai") | {
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}},
+    }
+    agent = make_agent(model="openai/gpt-5-mini", model_settings=settings)
+    send(client, "default", agent_id=agent.id)
+    sent = endpoint.wait_for_requests(1)[0].body
+    assert sent["temperature"] == 0.25
+    assert 321 in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
+    assert sent["parallel_tool_calls"] is False
+    assert sent["reasoning_effort"] == "low"
+    assert sent["response_format"]["json_schema"]["name"] == "reply"
+    assert all(tool["function"]["strict"] is True for tool in sent["tools"])
 
 
 @requirement("model-settings.no-adapter")

@@ -52,7 +52,7 @@ def test_a_failing_model_is_told_in_a_json_reply_and_the_next_message_works(
     client: Letta, http: httpx.Client, conversation: Conversation, endpoint: OpenAIEndpoint, name: str
 ) -> None:
     make_reply, error_type, status = FAILURES[name]
-    endpoint.script(make_reply())
+    endpoint.answer_with(lambda request: make_reply())
     body = {"input": "hello", "streaming": False}
     reply = http.post(f"/v1/conversations/{conversation.id}/messages", json=body)
     assert reply.status_code == status, reply.text
@@ -60,6 +60,7 @@ def test_a_failing_model_is_told_in_a_json_reply_and_the_next_message_works(
     assert error["type"] == error_type
     assert error["message"]
     assert error["detail"]
+    endpoint.script(text("ok"))
     assert answer(send(client, conversation.id)) == "ok"
 
 
@@ -74,13 +75,14 @@ def test_a_failing_model_is_told_in_the_stream_and_the_next_message_works(
     name: str,
 ) -> None:
     make_reply, error_type, _ = FAILURES[name]
-    endpoint.script(make_reply())
+    endpoint.answer_with(lambda request: make_reply())
     body = {"input": "hello", "stream_tokens": True}
     http.post(f"/v1/conversations/{conversation.id}/messages", json=body)
     told = {frame.type: frame.data for frame in recorder.last.frames}
     assert told["stop_reason"]["stop_reason"] == "llm_api_error"
     assert told["error_message"]["error_type"] == error_type
     assert told["error_message"]["message"]
+    endpoint.script(text("ok"))
     assert spoken(stream(client, conversation.id)) == "ok"
 
 

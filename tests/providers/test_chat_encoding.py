@@ -28,7 +28,8 @@ from tertulia.domain.messages import (
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.chat_encoding import ChatEncoder, FragmentCache, Quirks
+from tertulia.providers.chat_encoding import ChatEncoder, FragmentCache
+from tertulia.providers.quirks import Quirks, quirks_of
 from tests.support.openai_requests import find_violations
 
 SEARCH = ToolSpec(
@@ -366,6 +367,21 @@ def test_servers_without_stream_options_get_none() -> None:
 def test_the_cache_key_goes_only_where_it_is_known() -> None:
     assert "prompt_cache_key" not in body_of(cache_key="conv-1")
     assert body_of(cache_key="conv-1", quirks=Quirks(cache_key=True))["prompt_cache_key"] == "conv-1"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "quirks"),
+    [
+        ("https://api.openai.com/v1", Quirks(max_tokens="max_completion_tokens", cache_key=True)),
+        ("https://mine.openai.azure.com/openai/v1", Quirks(max_tokens="max_completion_tokens", cache_key=True)),
+        ("https://notopenai.com/v1", Quirks()),
+        ("http://127.0.0.1:11434/v1", Quirks()),
+        ("https://api.deepseek.com/v1", Quirks(reasoning_back=True)),
+        ("https://api.moonshot.ai/v1", Quirks(reasoning_back=True)),
+    ],
+)
+def test_quirks_go_with_the_host_that_answers(base_url: str, quirks: Quirks) -> None:
+    assert quirks_of(base_url) == quirks
 
 
 def test_a_message_is_encoded_once() -> None:

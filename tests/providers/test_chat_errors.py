@@ -179,6 +179,15 @@ MEANINGS: list[tuple[int, object, type[ProviderError]]] = [
         error("max_tokens is too large: 99999. This model supports at most 16384 completion tokens"),
         ProviderBadRequest,
     ),
+    (
+        400,
+        error(
+            "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and your request has "
+            "100 input tokens"
+        ),
+        ProviderBadRequest,
+    ),
+    (404, error("The model `omni-moderation-9` does not exist"), ProviderModelNotFound),
     (422, {"detail": [{"loc": ["body"], "msg": "field required"}]}, ProviderBadRequest),
     (413, "Request Entity Too Large", ProviderBadRequest),
     (

@@ -279,6 +279,14 @@ async def test_two_replies_at_once_do_not_mix(server: RawServer, provider: OpenA
     assert sorted(texts) == ["a" * 20, "b" * 20]
 
 
+@pytest.mark.parametrize("key", ["sk-…abc", "sk-abc\n", "sk-\x00"])
+async def test_a_key_that_cannot_be_one_is_refused_before_it_is_sent(server: RawServer, key: str) -> None:
+    error = await failure(make(server, api_key=key), ProviderAuthenticationError)
+    assert "TERTULIA_ENDPOINTS" in error.message
+    assert "sk-" not in error.message + error.detail
+    assert not server.requests
+
+
 async def test_a_closed_provider_opens_again_when_it_is_asked(server: RawServer, provider: OpenAIChatProvider) -> None:
     server.script(chunked(*WHOLE))
     await ask(provider)

@@ -5,15 +5,20 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tertulia.domain.errors import DataDirectoryHeld, StoreUnavailable
-from tertulia.ports.store import AgentQuery
+from tertulia.ports.store import AgentQuery, SearchQuery, Transaction
 from tertulia.store.migrate import newest_revision
+from tertulia.store.sql.search import backlog
 from tertulia.store.sql.tables import metadata
+from tertulia.store.sql.transaction import SqlTransaction
 from tertulia.store.sqlite import SCHEMA_REVISION, open_sqlite
+from tests.contracts.store.makers import an_agent, stored_conversation, stored_messages
 
 # Writes an agent a time for ever and says the id of each that is acknowledged.
 WRITER = """
@@ -147,4 +152,73 @@ async def test_works_that_wait_are_committed_together(tmp_path: Path) -> None:
     store._writer._driver.set_trace_callback(statements.append)
     await asyncio.gather(*(store.write(lambda tx: None) for _ in range(100)))
     assert statements.count("COMMIT") < 10
+    await store.close()
+
+
+async def test_a_read_is_a_snapshot(tmp_path: Path) -> None:
+    """What is written while a read is under way is not seen by its later statements."""
+    store = await open_sqlite(tmp_path / "t.db")
+    writer = store._writer
+
+    def read_twice(tx: Transaction) -> list[int]:
+        before = len(tx.agents.find(AgentQuery()))
+        writer._transaction.agents.insert(an_agent())
+        return [before, len(tx.agents.find(AgentQuery()))]
+
+    assert await store.read(read_twice) == [0, 0]
+    assert len(await store.read(lambda tx: tx.agents.find(AgentQuery()))) == 1
+    await store.close()
+
+
+async def test_a_slow_read_leaves_the_event_loop_and_is_finished_elsewhere(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "t.db")
+    threads: list[str] = []
+
+    def count_slowly(tx: Transaction) -> int:
+        threads.append(threading.current_thread().name)
+        session = cast("SqlTransaction", tx).agents._session
+        return session.row(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT count(*) FROM n"
+        )[0]
+
+    assert await store.read(count_slowly) == 300_000
+    assert [name.partition("_")[0] for name in threads] == ["MainThread", "tertulia-reader"]
+    await store.close()
+
+
+async def test_the_search_index_follows_in_batches_and_is_complete_for_every_search(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "t.db")
+    session = store._writer._session
+    conversation = await stored_conversation(store)
+    await stored_messages(store, conversation, "first word")
+    assert backlog(session) > 0
+    found = await store.read(lambda tx: tx.messages.search(SearchQuery(text="word")))
+    assert [message.text for message in found] == ["first word"]
+    assert backlog(session) == 0
+
+    await stored_messages(store, conversation, *("many words" for _ in range(700)))
+    await store.write(lambda tx: None)
+    await store.write(lambda tx: None)
+    assert backlog(session) < 700
+    found = await store.write(lambda tx: tx.messages.search(SearchQuery(text="words", limit=999)))
+    assert len(found) == 700
+    await store.close()
+
+
+async def test_messages_deleted_before_and_after_they_were_indexed_leave_a_sound_index(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "t.db")
+    conversation = await stored_conversation(store)
+    for text in ("indexed word", "new word"):
+        await stored_messages(store, conversation, text)
+        if text == "indexed word":
+            await store.read(lambda tx: tx.messages.search(SearchQuery(text="word")))
+    await store.write(lambda tx: tx.messages.reset(conversation.id))
+    await stored_messages(store, conversation, "last word")
+    found = await store.read(lambda tx: tx.messages.search(SearchQuery(text="word")))
+    assert [message.text for message in found] == ["last word"]
+    await store.write(
+        lambda tx: cast("SqlTransaction", tx).agents._session.run(
+            "INSERT INTO messages_fts(messages_fts) VALUES ('integrity-check')"
+        )
+    )
     await store.close()

@@ -80,11 +80,12 @@ class ServerProcess:
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         # A process says that it listens only by answering; the event is never set and paces the attempts.
         pace = threading.Event()
-        for _attempt in range(int(READY_TIMEOUT / 0.05)):
-            assert process.poll() is None, f"the server stopped by itself:\n{self.log}"
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/v1/health/", timeout=5).is_success:
-                    return
-            pace.wait(0.05)
+        with httpx.Client(transport=httpx.HTTPTransport(verify=False), timeout=5) as client:
+            for _attempt in range(int(READY_TIMEOUT / 0.05)):
+                assert process.poll() is None, f"the server stopped by itself:\n{self.log}"
+                with contextlib.suppress(httpx.TransportError):
+                    if client.get(f"{self.url}/v1/health/").is_success:
+                        return
+                pace.wait(0.05)
         self.kill()
         raise AssertionError(f"the server was not ready in {READY_TIMEOUT} s:\n{self.log}")

@@ -11,6 +11,11 @@ from starlette.requests import Request
 
 log = structlog.get_logger(__name__)
 
+# A name of their own: what the framework documents under the model's is often the shape in a response.
+_NAME: Final = "{model}-Body"
+_REFERENCE: Final = "#/components/schemas/" + _NAME
+_DOCUMENTED: Final[list[type[BaseModel]]] = []
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -33,16 +38,17 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     return body
 
 
-COMPONENTS: Final[dict[str, Any]] = {}
-"""The schemas of these bodies, for the OpenAPI document: the framework does not see them."""
-
-
 def documented_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The ``openapi_extra`` of an operation that reads such a body."""
-    _, definitions = models_json_schema([(model, "validation")], ref_template="#/components/schemas/{model}")
-    COMPONENTS.update(definitions["$defs"])
-    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+    _DOCUMENTED.append(model)
+    reference = {"$ref": _REFERENCE.format(model=model.__name__)}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": reference}}}}
+
+
+def body_schemas() -> dict[str, Any]:
+    """The schemas these bodies refer to, for the OpenAPI document: the framework does not see them."""
+    _, definitions = models_json_schema([(model, "validation") for model in _DOCUMENTED], ref_template=_REFERENCE)
+    return {_NAME.format(model=name): schema for name, schema in definitions["$defs"].items()}
 
 
 def _placed(problem: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tertulia.api.bodies import COMPONENTS
+from tertulia.api.bodies import body_schemas
 from tertulia.api.operations import OPERATIONS, Operation
 from tertulia.api.unsupported import refusal
 
@@ -81,7 +81,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= COMPONENTS
+    schemas |= body_schemas()
     schemas["Error"] = _ERROR_SCHEMA
     made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{}, {"key": []}]  # the key is needed only where the server has one

@@ -12,12 +12,10 @@ from tertulia.api.wire.documented import STREAM, LettaResponse
 from tertulia.api.wire.requests import ResumeBody, SendBody, send_request
 from tertulia.domain.errors import Conflict, InvalidArgument, NotFound
 from tertulia.domain.runs import Run
-from tertulia.ports.store import Page, RunQuery, Transaction
+from tertulia.ports.store import Transaction
 
 REPLY: Final[dict[int | str, dict[str, Any]]] = {200: {"model": LettaResponse, "content": STREAM}}
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "description": "The run's frames."}}
-
-_RUNS_AT_A_TIME: Final = 100
 
 
 async def send(services: Services, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
@@ -46,22 +44,14 @@ def _wanted_run(conversation_id: str, body: ResumeBody, tx: Transaction) -> Run:
             raise NotFound("Run", run.id)
         return run
     if body.otid:
-        return _run_started_by(conversation_id, body.otid, tx)
+        started = tx.messages.runs_by_otid(conversation_id, [body.otid])
+        if body.otid not in started:
+            raise NotFound("Run for a message", body.otid)
+        return tx.runs.get(started[body.otid])
     active = tx.runs.active(conversation_id)
     if active is None:
         raise InvalidArgument("INVALID_ARGUMENT: No active runs found for this conversation.")
     return active
-
-
-def _run_started_by(conversation_id: str, otid: str, tx: Transaction) -> Run:
-    """The newest run that a message with this ``otid`` started."""
-    page = Page(limit=_RUNS_AT_A_TIME)
-    while runs := tx.runs.find(RunQuery(page=page, conversation_id=conversation_id)):
-        for run in runs:
-            if otid in run.input_otids:
-                return run
-        page = Page(limit=_RUNS_AT_A_TIME, after=runs[-1].id)
-    raise NotFound("Run for a message", otid)
 
 
 def cancelled(run_ids: list[str], whose: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tertulia.api.clients import outlasts
 from tertulia.api.wire.frames import Frames
-from tertulia.domain.events import Event
+from tertulia.domain.events import Ended, Event
 from tertulia.domain.runs import RequestConfig, Run
 from tertulia.engine.fold import Joiner
 from tertulia.engine.runs import Runs
@@ -57,7 +57,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
         async def keep_alive() -> None:
             if not self._ended:
-                await send(_body(self._frames.keep_alive()))
+                await send(_body(self._frames.keep_alive(), more_body=True))
 
         await send(_START)
         writing = asyncio.ensure_future(self._write(send))
@@ -71,15 +71,17 @@ class EventStream(Response):
         async with aclosing(self._runs.follow(self._run.id)) as batches:
             async for batch in batches:
                 frames = self._frames.encode(self._events(batch))
-                if frames:
-                    await send(_body(frames))
-        self._ended = True
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                self._ended = isinstance(batch[-1][1], Ended)
+                if frames or self._ended:
+                    await send(_body(frames, more_body=not self._ended))
+        if not self._ended:  # a run that died with its server, before it could say so
+            self._ended = True
+            await send(_body(b"", more_body=False))
 
     def _events(self, batch: Sequence[Numbered]) -> Iterable[Event]:
         whole = batch if self._joiner is None else self._joiner.push(batch)
         return [event for _, event in whole]
 
 
-def _body(frames: bytes) -> Message:
-    return {"type": "http.response.body", "body": frames, "more_body": True}
+def _body(frames: bytes, *, more_body: bool) -> Message:
+    return {"type": "http.response.body", "body": frames, "more_body": more_body}

@@ -101,7 +101,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
         access_log=settings.log_level == "debug",
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=round(settings.shutdown_grace),
+        timeout_graceful_shutdown=settings.shutdown_grace,
     )
     url = _url(settings.host, listener)
 

@@ -21,6 +21,11 @@ AgentType: TypeAlias = Literal[
 ]
 
 
+BusyPolicy: TypeAlias = Literal["reject", "enqueue", "interrupt", "rollback"]
+"""What becomes of a message to a conversation that is answering another one: it is refused, waits its turn, stops the
+other, or stops the other and takes back what that added."""
+
+
 class CompactionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a conversation is summarised when it grows; None is "not set"."""
 
@@ -61,6 +66,7 @@ class Agent(Struct, frozen=True, kw_only=True):
     project_id: str | None = None
     max_files_open: int | None = None
     per_file_view_window_char_limit: int | None = None
+    busy_policy: BusyPolicy | None = None
 
 
 class AgentActivity(Struct, frozen=True, kw_only=True):

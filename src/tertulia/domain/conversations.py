@@ -12,8 +12,11 @@ class Conversation(Struct, frozen=True, kw_only=True):
     """A thread of an agent's messages.
 
     Its messages stand at positions 0 to ``head`` - 1. Position 0 is the compiled system prompt, the only one that is
-    ever rewritten. The model is shown position 0 and the positions from ``context_from``. ``epoch`` rises whenever
-    positions already written change their meaning, so that a cache of the history knows.
+    ever rewritten. The model is shown position 0, the summaries at the positions ``pins``, and the positions from
+    ``context_from`` on. ``epoch`` rises whenever positions already written change their meaning, so that a cache of the
+    history knows.
+
+    ``isolated_block_ids`` are blocks of its own that stand for the agent's blocks of the same labels.
 
     An agent's default conversation is stored under the agent's id and shown as ``default``.
     """
@@ -34,6 +37,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
     last_run_completion: datetime | None = None
     head: int = 0
     context_from: int = 1
+    pins: tuple[int, ...] = ()
+    isolated_block_ids: tuple[str, ...] = ()
     epoch: int = 0
 
     @property

@@ -54,6 +54,17 @@ class ConversationBusy(Conflict):
         self.run_id = run_id
 
 
+class QueueFull(Conflict):
+    """As many messages wait for a conversation as may."""
+
+    def __init__(self, limit: int, run_id: str) -> None:
+        super().__init__(
+            f"CONFLICT: Cannot send a new message: {limit} messages wait for this conversation already, while another "
+            f"request (run_id={run_id}) is currently being processed. Please wait for some to complete.",
+            run_id=run_id,
+        )
+
+
 class ApprovalPending(Conflict):
     """The conversation waits for answers to tool calls before it takes another message."""
 

@@ -125,10 +125,26 @@ Part: TypeAlias = (
 )
 
 
+class Compaction(Struct, frozen=True, kw_only=True):
+    """What a summary stands for. ``context_from`` and ``pins`` are the conversation's before it, to go back to.
+
+    Counts are messages shown to the model, tokens are estimates; ``trigger`` says why it was made.
+    """
+
+    trigger: str
+    context_from: int
+    pins: tuple[int, ...]
+    context_window: int
+    messages_before: int
+    messages_after: int
+    tokens_before: int | None = None
+    tokens_after: int | None = None
+
+
 class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One entry of a log.
 
-    ``otid`` is the client's own id of an input message. ``partial`` marks a reply that was cut off by a cancel.
+    ``otid`` is the client's own id of an input message. ``partial`` marks a reply that was cut off.
     """
 
     id: str
@@ -147,6 +163,7 @@ class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     model: str | None = None
     is_err: bool = False
     partial: bool = False
+    compaction: Compaction | None = None
 
     @property
     def text(self) -> str:

@@ -65,7 +65,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """One request being answered. Durations are nanoseconds.
 
     ``input_otids`` are the client's ids of the messages that started it. ``error`` is the failure as the reader of a
-    stream sees it (``error_type``, ``message``, ``detail``).
+    stream sees it (``error_type``, ``message``, ``detail``). A run of status ``created`` waits in its conversation's
+    queue with its ``queued_request``.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Run(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
     input_otids: tuple[str, ...] = ()
     error: dict[str, Any] | None = None
+    queued_request: bytes | None = None
     callback_url: str | None = None
     callback_error: str | None = None
     callback_sent_at: datetime | None = None

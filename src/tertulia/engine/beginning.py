@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from tertulia.domain.agents import Agent
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import Conflict
+from tertulia.domain.errors import Conflict, ConversationBusy, QueueFull
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle
-from tertulia.engine.requests import NewMessage, SendRequest
+from tertulia.engine.requests import NewMessage, SendRequest, encode_request
 from tertulia.ports.store import Transaction
 
 TAIL = 256
@@ -59,9 +59,11 @@ def begin(
     :raises NothingPending: if an answer is to a call that waits for none.
     :raises Conflict: if only some of the messages were sent before.
     """
-    known = _sent_before(request, tx)
+    known = _sent_before(request, run, tx)
     if known is not None:
         return known
+    if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
+        raise ConversationBusy(tx.runs.queued(run.conversation_id)[-1].id)
     conversation = tx.conversations.get(run.conversation_id)
     tail = _tail(conversation, tx, whole=bool(request.answers))
     if request.answers:
@@ -76,7 +78,11 @@ def begin(
         if not answered:
             refuse_if_pending(tail)
         settlement = Settlement()
-    tx.runs.insert(run)
+    if run.queued_request is None:
+        tx.runs.insert(run)
+    else:
+        run = replace(run, status="running", queued_request=None)
+        tx.runs.update(run)
     messages = [*answered, *(stored(message, run) for message in request.messages)]
     if system is not None:
         tx.messages.set_system(run.conversation_id, system)
@@ -107,12 +113,33 @@ def stored(message: NewMessage, run: Run) -> Message:
     )
 
 
-def _sent_before(request: SendRequest, tx: Transaction) -> Run | None:
+def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:
+    """Put the run at the end of its conversation's queue; None if the conversation is free meanwhile.
+
+    :raises QueueFull: if as many wait as may.
+    """
+    known = _sent_before(request, run, tx)
+    if known is not None:
+        return known
+    active, waiting = tx.runs.active(run.conversation_id), tx.runs.queued(run.conversation_id)
+    if active is None and not waiting:
+        return None
+    if len(waiting) >= limit:
+        raise QueueFull(limit, (active or waiting[0]).id)
+    waits = replace(run, status="created", queued_request=encode_request(request))
+    tx.runs.insert(waits)
+    return waits
+
+
+def _sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run of a request whose messages all came before: a retry, not a second message."""
     otids = request.otids
     if not otids:
         return None
     run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
+    for waiting in tx.runs.queued(request.conversation_id):
+        if waiting.id != run.id:
+            run_ids |= {otid: waiting.id for otid in otids if otid in waiting.input_otids}
     if not run_ids:
         return None
     if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:

@@ -23,6 +23,8 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
 
     Readers are told that it ended when that is durable.
     """
+    if turn.rolled_back and ending.status == "cancelled":
+        return await _take_back(turn, ending)
     whole = ending.status == "completed"
     reply = open_step.message(partial=not whole) if open_step else None
     waiting = {call.id for call in pending_calls(turn.history.messages)}
@@ -30,6 +32,7 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     mended = [return_message(turn, interrupted_return(call), None) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
     run = _ended(turn, ending)
+    usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens)
 
     def write(tx: Transaction) -> None:
         if open_step is not None:
@@ -39,7 +42,20 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
         tx.conversations.touch(run.conversation_id, last_run_completion=run.completed_at)
         tx.agents.set_activity(run.agent_id, activity_of(run))
 
-    await turn.commit(write, messages=messages, events=[*_added(mended), *end_events(turn, ending)])
+    await turn.commit(write, messages=messages, events=[*_added(mended), *last_events(ending, usage)])
+    return run
+
+
+async def _take_back(turn: Turn, ending: Ending) -> Run:
+    """End a run as if it had never been; that it was, its own record says."""
+    run = _ended(turn, ending)
+
+    def write(tx: Transaction) -> None:
+        tx.messages.truncate(run.conversation_id, turn.first)
+        tx.runs.update(run)
+        tx.agents.set_activity(run.agent_id, activity_of(run))
+
+    await turn.commit(write, events=last_events(ending))
     return run
 
 
@@ -61,14 +77,14 @@ def activity_of(run: Run) -> AgentActivity:
     )
 
 
-def end_events(turn: Turn, ending: Ending) -> list[Event]:
+def last_events(ending: Ending, *usage: UsageReported) -> list[Event]:
     """The log's last events: only a run that came to its own end reports what it used."""
     stopped = Stopped(ending.stop_reason)
     if ending.failed is not None:
         return [stopped, ending.failed, Ended()]
     if ending.status == "cancelled":
         return [stopped, Ended()]
-    return [stopped, UsageReported(turn.usage, turn.step_count, turn.context_tokens), Ended()]
+    return [stopped, *usage, Ended()]
 
 
 def _ended(turn: Turn, ending: Ending) -> Run:

@@ -1,15 +1,15 @@
 """What a client sends: messages, answers to pending tool calls, and how it wants to be answered."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
+import msgspec
+
+from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.messages import ApprovalPart, Part, Role, ToolReturnPart
 from tertulia.domain.runs import RequestConfig
 from tertulia.domain.tools import ToolSpec
 
 DEFAULT_MAX_STEPS = 50
-
-BusyPolicy: TypeAlias = Literal["reject", "enqueue", "interrupt", "rollback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class NewAnswer:
 class SendRequest:
     """Messages for a conversation (its stored id) and how they are to be answered.
 
+    ``busy`` says what to do when the conversation is answering another message; None is the agent's way, or reject.
     ``client_tools`` run on the client's side. The overrides hold for this run alone and go before the conversation's
     and the agent's own.
     """
@@ -53,6 +54,7 @@ class SendRequest:
     messages: tuple[NewMessage, ...] = ()
     answers: tuple[NewAnswer, ...] = ()
     client_tools: tuple[ToolSpec, ...] = ()
+    busy: BusyPolicy | None = None
     background: bool = False
     max_steps: int = DEFAULT_MAX_STEPS
     config: RequestConfig = field(default_factory=RequestConfig)
@@ -64,3 +66,15 @@ class SendRequest:
         """The client's ids of what it sends; empty unless everything has one."""
         otids = tuple(sent.otid for sent in (*self.messages, *self.answers) if sent.otid)
         return otids if len(otids) == len(self.messages) + len(self.answers) else ()
+
+
+def encode_request(request: SendRequest) -> bytes:
+    """The request as bytes, for a run that waits its turn and may have to wait out a restart."""
+    return msgspec.json.encode(request)
+
+
+def decode_request(data: bytes) -> SendRequest:
+    return _requests.decode(data)
+
+
+_requests = msgspec.json.Decoder(SendRequest)

@@ -1,6 +1,7 @@
 """Runs: starting the answer to a message, following it, stopping it, and leaving nothing stuck behind."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +12,27 @@ import structlog
 from msgspec.structs import replace
 
 from tertulia.domain.clock import utc_now
-from tertulia.domain.errors import NotFound, StoreUnavailable
+from tertulia.domain.errors import ConversationBusy, NotFound, StoreUnavailable, TertuliaError
 from tertulia.domain.events import MessageAdded, RunStarted
 from tertulia.domain.ids import new_run_id
-from tertulia.domain.runs import Run
-from tertulia.engine.beginning import Begun, Snapshot, begin, snapshot
+from tertulia.domain.runs import ACTIVE_STATUSES, Run
+from tertulia.engine.beginning import Begun, Snapshot, begin, enqueue, snapshot
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CANCELLED, Ending, failure
-from tertulia.engine.finish import end_events, end_plainly, finish
+from tertulia.engine.finish import end_plainly, finish, last_events
 from tertulia.engine.history import Histories, History
 from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import Choice, choose
-from tertulia.engine.requests import SendRequest
+from tertulia.engine.queue import LIMIT as QUEUE_LIMIT
+from tertulia.engine.queue import Queue
+from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.tool_rules import ToolRules
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn import Turn, uninterrupted
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, Numbered, RunLog
 from tertulia.ports.provider import MemoryView
-from tertulia.ports.store import Store
+from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool, ToolContext
 
 APPROVAL_DEADLINE = timedelta(days=7)
@@ -73,35 +76,49 @@ class Runs:
         self._tools = tools
         self._histories = histories
         self._approval_deadline = approval_deadline
+        self._queue = Queue(store, events)
         self._active: dict[str, _Active] = {}
         self._closing = False
 
     async def start(self, request: SendRequest) -> Run:
         """Store the messages and begin to answer them; the answer is read with ``follow``.
 
-        :raises NotFound: if there is no such conversation.
         A request that was sent before, by the otids of its messages or as answers to the same calls, is not answered
-        twice: the run that answers it is returned.
+        twice: the run that answers it is returned. What happens when the conversation is answering another message
+        the request says, or its agent.
 
-        :raises ConversationBusy: if it is answering another message.
-        :raises ApprovalPending: if it waits for answers to tool calls.
-        :raises InvalidArgument: if an answer is to a call that waits for none, or
-            its model cannot be used; nothing is stored then.
+        :raises NotFound: if there is no such conversation.
+        :raises ConversationBusy: if it is answering another message and this one is not to wait or go before it.
+        :raises QueueFull: if as many messages wait as may.
+        :raises ApprovalPending: if the conversation waits for answers to tool calls.
+        :raises NothingPending: if an answer is to a call that waits for none.
+        :raises InvalidArgument: if the model cannot be used; nothing is stored then.
         """
         if self._closing:
             raise StoreUnavailable("The server is shutting down. Send the message again in a moment.")
         # Carried to its end even if the caller goes away: a stored run without its task would block the conversation.
-        return await uninterrupted(self._start(request))
+        return await uninterrupted(self._send(request))
+
+    async def resume(self) -> None:
+        """Go on with what waited when the last process ended."""
+        for conversation_id in await self._queue.load():
+            await self._start_next(conversation_id)
 
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The run's events after the sequence id, then those to come; see :class:`EventLog`."""
         return self._events.follow(run_id, after)
 
-    async def cancel(self, run_id: str) -> bool:
-        """Stop a run and wait until its end is durable; False if it was not running here."""
+    async def cancel(self, run_id: str, *, rollback: bool = False) -> bool:
+        """Stop a run and wait until its end is durable; False if it was neither running nor waiting here.
+
+        ``rollback`` takes what it added to the history back as well.
+        """
+        if await self._cancel_waiting(run_id):
+            return True
         active = self._active.get(run_id)
         if active is None or active.task is None:
             return False
+        active.turn.rolled_back |= rollback
         active.cancel()
         await asyncio.wait([active.task])
         return True
@@ -119,35 +136,116 @@ class Runs:
         return await trace_of(self._store, self._catalogue, step_id)
 
     async def close(self) -> None:
-        """Take no more messages and cancel what is running."""
+        """Take no more messages and cancel what is running; what waits goes on with the next process."""
         self._closing = True
         await asyncio.gather(*(self.cancel(run_id) for run_id in list(self._active)))
+        self._queue.close()
 
     async def _cancel_all(self, which: Callable[[Run], bool]) -> list[str]:
-        running = [run_id for run_id, active in self._active.items() if which(active.turn.run)]
-        stopped = await asyncio.gather(*(self.cancel(run_id) for run_id in running))
-        return [run_id for run_id, was_running in zip(running, stopped, strict=True) if was_running]
+        known = [*self._queue.runs(), *(active.turn.run for active in self._active.values())]
+        wanted = [run.id for run in known if which(run)]
+        stopped = await asyncio.gather(*(self.cancel(run_id) for run_id in wanted))
+        return [run_id for run_id, was_there in zip(wanted, stopped, strict=True) if was_there]
 
-    async def _start(self, request: SendRequest) -> Run:
-        started_ns = time.monotonic_ns()
+    async def _send(self, request: SendRequest) -> Run:
         seen = await self._store.read(partial(snapshot, request.conversation_id))
-        choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        policy = request.busy or seen.agent.busy_policy or "reject"
+        request = dataclasses.replace(request, busy=policy)
         run = _new_run(request, seen)
+        if policy in {"interrupt", "rollback"}:
+            return await self._push_in(run, request, seen)
+        while True:
+            try:
+                return await self._begin(run, request, seen)
+            except ConversationBusy:
+                if policy == "reject":
+                    raise
+                waits = await self._store.write(partial(enqueue, run, request, QUEUE_LIMIT))
+            if waits is not None:
+                break
+            seen = await self._store.read(partial(snapshot, request.conversation_id))
+        if waits.id == run.id:
+            self._queue.add(waits)
+            # The run that was in the way may have ended before this one was in the queue to be seen.
+            await self._start_next(run.conversation_id)
+        return waits
+
+    async def _push_in(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        """Begin in place of whatever the conversation is running, and before what waits for it."""
+        while True:
+            try:
+                return await self._begin(run, request, seen)
+            except ConversationBusy as busy:
+                with self._queue.held(run.conversation_id):
+                    if not await self.cancel(busy.run_id, rollback=request.busy == "rollback"):
+                        await self._gone(busy.run_id)
+            seen = await self._store.read(partial(snapshot, request.conversation_id))
+
+    async def _gone(self, run_id: str) -> None:
+        """Let pass a run that ended by itself just now.
+
+        :raises ConversationBusy: if it goes on, where this process cannot stop it.
+        """
+        run = await self._store.read(lambda tx: tx.runs.get(run_id))
+        if run.status in ACTIVE_STATUSES:
+            raise ConversationBusy(run_id)
+
+    async def _start_next(self, conversation_id: str) -> None:
+        """Begin the run whose turn it is; one that cannot begin any more ends, and the next one's turn comes."""
+        while not self._closing and (run := self._queue.next(conversation_id)) is not None:
+            try:
+                request = decode_request(run.queued_request or b"")
+                seen = await self._store.read(partial(snapshot, conversation_id))
+                await self._begin(run, request, seen)
+                return
+            except ConversationBusy:
+                return  # the end of the run that came first will bring us here again
+            except TertuliaError as error:
+                await self._end_waiting(run.id, failure(error))
+
+    async def _begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        started_ns = time.monotonic_ns()
+        choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
         system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
         work = partial(begin, run, request, seen.agent, system, self._approval_deadline)
         begun = await self._store.write(work)
         if isinstance(begun, Run):
             return begun
-        log = self._events.open(run.id)
-        log.append(RunStarted(run.id, run.created_at.timestamp()))
-        prompt = (system or seen.system).text if request.override_system is None else request.override_system
+        waited = self._queue.take(run.id)
+        log = waited[1] if waited else self._events.open(run.id)
+        if waited is None:
+            log.append(RunStarted(run.id, run.created_at.timestamp()))
         for message in begun.messages:
             if message.role == "tool":  # what answers to pending calls came to
                 log.append(MessageAdded(message))
+        prompt = (system or seen.system).text if request.override_system is None else request.override_system
         turn = self._turn(request, begun, seen, choice, prompt, log, started_ns)
         active = self._active[run.id] = _Active(turn, begun)
         active.task = asyncio.create_task(self._drive(active), name=run.id)
-        return run
+        return begun.run
+
+    async def _cancel_waiting(self, run_id: str) -> bool:
+        return await self._end_waiting(run_id, CANCELLED)
+
+    async def _end_waiting(self, run_id: str, ending: Ending) -> bool:
+        """End a run that never began; False if it does not wait."""
+        waited = self._queue.take(run_id)
+        if waited is None:
+            return False
+        run, log = waited
+        chunk = log.stage(*last_events(ending))
+
+        def write(tx: Transaction) -> None:
+            end_plainly(run, ending, tx)
+            if chunk is not None:
+                tx.events.append(run_id, chunk)
+
+        try:
+            await uninterrupted(self._store.write(write))
+            log.stored(chunk)
+        finally:
+            log.close()
+        return True
 
     async def _drive(self, active: _Active) -> None:
         """Answer, and bring the run to its end however the answering went."""
@@ -156,12 +254,14 @@ class Runs:
         ending = await self._ending(active, loop)
         try:
             await uninterrupted(finish(turn, ending, loop.open_step))
-            self._histories.keep(turn.history)
+            if not turn.rolled_back:
+                self._histories.keep(turn.history)
         except Exception as error:  # noqa: BLE001 becomes the failure that the run's readers are told
             await self._end_plainly(turn, failure(error))
         finally:
             turn.log.close()
             del self._active[turn.run.id]
+        await self._start_next(turn.run.conversation_id)
 
     async def _ending(self, active: _Active, loop: Loop) -> Ending:
         turn, begun = active.turn, active.begun
@@ -179,7 +279,7 @@ class Runs:
 
     async def _end_plainly(self, turn: Turn, ending: Ending) -> None:
         """End a run whose end could not be stored as it should be: its conversation may be gone, or the database."""
-        for event in end_events(turn, ending):
+        for event in last_events(ending):
             turn.log.append(event)
         try:
             await self._store.write(partial(end_plainly, turn.run, ending))
@@ -215,6 +315,7 @@ class Runs:
             rules=ToolRules(seen.agent.tool_rules),
             tool_context=ToolContext(self._store, run.agent_id, run.conversation_id, run.id, shown),
             history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),
+            first=begun.first,
             store=self._store,
             log=log,
             started_ns=started_ns,

@@ -26,7 +26,8 @@ T = TypeVar("T")
 class Turn:
     """One run while it is being answered. Only its own task touches it.
 
-    ``approved`` are calls that answers of this run's request let go; ``pending`` says that others still wait.
+    ``approved`` are calls that answers of this run's request let go; ``pending`` says that others still wait. A turn
+    that is ``rolled_back`` takes with it all that it added from position ``first`` on.
     """
 
     run: Run
@@ -44,6 +45,7 @@ class Turn:
     rules: ToolRules
     tool_context: ToolContext
     history: History
+    first: int
     store: Store
     log: RunLog
     started_ns: int
@@ -53,6 +55,7 @@ class Turn:
     ttft_ns: int | None = None
     approved: tuple[ToolCallPart, ...] = ()
     pending: bool = False
+    rolled_back: bool = False
 
     @property
     def tool_specs(self) -> dict[str, ToolSpec]:

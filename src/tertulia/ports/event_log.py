@@ -39,8 +39,8 @@ class RunLog(Protocol):
 
 
 class EventLog(Protocol):
-    def open(self, run_id: str) -> RunLog:
-        """Begin a run's log in this process."""
+    def open(self, run_id: str, after: int = 0) -> RunLog:
+        """Write a run's log in this process, from its beginning or after the events another process stored."""
         ...
 
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:

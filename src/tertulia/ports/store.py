@@ -185,6 +185,10 @@ class Blocks(Protocol):
 
     def delete(self, block_id: str) -> None: ...
     def find(self, query: BlockQuery) -> list[Block]: ...
+    def of_conversation(self, conversation: Conversation) -> list[Block]:
+        """The blocks a conversation shows: its agent's, those it isolates in place of the ones of the same label."""
+        ...
+
     def of_agents(self, agent_ids: Sequence[str]) -> dict[str, list[Block]]:
         """Each agent's blocks in the order they were attached."""
         ...
@@ -216,8 +220,15 @@ class Conversations(Protocol):
         """Set the given times alone; the cheap update of every message."""
         ...
 
-    def set_context(self, conversation_id: str, context_from: int) -> None:
-        """Show the model nothing of the history before this position, the system prompt aside."""
+    def set_context(self, conversation_id: str, context_from: int, pins: Sequence[int] = ()) -> None:
+        """Show the model nothing before this position but the system prompt and the pinned positions."""
+        ...
+
+    def fork(self, source_id: str, fork: Conversation, system: Message, upto: int) -> None:
+        """Store ``fork`` with the source's history below position ``upto``, shared, not copied, and its own prompt.
+
+        The cost does not depend on the length of the history. Either may be deleted without the other noticing.
+        """
         ...
 
     def delete(self, conversation_id: str) -> None:
@@ -252,6 +263,14 @@ class Messages(Protocol):
         """The runs that messages of the conversation with these ``otid`` were sent to, by otid."""
         ...
 
+    def position(self, conversation_id: str, message_id: str) -> int:
+        """Where a message stands in a conversation; raises NotFound if it is not in it."""
+        ...
+
+    def truncate(self, conversation_id: str, head: int) -> None:
+        """Take back the positions from ``head`` on, and raise the epoch. Forks that share them keep them."""
+        ...
+
     def reset(self, conversation_id: str) -> None:
         """Leave position 0 alone of the history, and raise the epoch."""
         ...
@@ -259,10 +278,14 @@ class Messages(Protocol):
 
 class Runs(Protocol):
     def insert(self, run: Run) -> None:
-        """Store an active run.
+        """Store a running run, or one of status ``created`` at the end of the conversation's queue.
 
-        :raises ConversationBusy: if the conversation has an active run; the database itself keeps it to one.
+        :raises ConversationBusy: if the conversation has a running run; the database itself keeps it to one.
         """
+        ...
+
+    def queued(self, conversation_id: str | None = None) -> list[Run]:
+        """The runs that wait for their turn, in the order they came; of all conversations for None."""
         ...
 
     def get(self, run_id: str) -> Run: ...

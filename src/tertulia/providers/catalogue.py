@@ -11,6 +11,7 @@ from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, known_windows
 from tertulia.providers.openai_chat import OpenAIChatProvider
 from tertulia.providers.provider_types import BY_PREFIX, COMPATIBLE, ProviderType
+from tertulia.providers.quirks import is_openai
 from tertulia.settings import Endpoint, ProviderSettings
 
 # The retired server's handles for "whatever model this installation has".
@@ -96,7 +97,11 @@ class ProviderCatalogue:
             return provider
         provider = self._providers.get(row.prefixes[0])
         # `openai-proxy` was the retired server's name for models behind another OPENAI_BASE_URL, and nothing else.
-        if prefix == "openai-proxy" and isinstance(provider, OpenAIChatProvider) and provider.config.is_openai:
+        if (
+            prefix == "openai-proxy"
+            and isinstance(provider, OpenAIChatProvider)
+            and is_openai(provider.config.base_url)
+        ):
             return None
         return provider
 

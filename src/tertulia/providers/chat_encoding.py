@@ -9,9 +9,8 @@ What has no place in the dialect is settled here:
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -29,6 +28,7 @@ from tertulia.domain.messages import (
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.quirks import Quirks
 from tertulia.providers.strict_schema import strict_schema
 
 _MAX_CALL_ID: Final = 40  # characters; OpenAI refuses longer ones
@@ -40,19 +40,6 @@ _encode: Final = msgspec.json.Encoder().encode
 
 # What this dialect has no parameter for. `response_schema` is Google's, `thinking` Anthropic's and Z.ai's.
 _INEXPRESSIBLE: Final = ("effort", "thinking", "thinking_config", "response_schema", "tool_call_parser")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quirks:
-    """Where a server departs from its fellows.
-
-    ``max_tokens`` is the parameter for the length of a reply. ``reasoning_back`` servers want reasoning sent back.
-    ``cache_key`` servers take ``prompt_cache_key``.
-    """
-
-    max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    reasoning_back: bool = False
-    cache_key: bool = False
 
 
 class FragmentCache:

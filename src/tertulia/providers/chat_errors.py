@@ -148,14 +148,14 @@ def _error_of_words(
         return ProviderRateLimited(
             f"{name} gets too many requests. Wait a little and try again.", detail=detail, retry_after=retry_after
         )
-    if report.status in {0, 400, 403} and _FILTERED.search(everything):
-        return ProviderContentFiltered(f"The content filter of {name} stopped this request.", detail=detail)
     if report.status in {0, 400, 404, 422} and (
         "model_not_found" in report.words or _NO_SUCH_MODEL.search(report.message)
     ):
         return ProviderModelNotFound(
             f"{name} has no model '{subject.model}', or it is not available to this key: {detail}", detail=detail
         )
+    if report.status in {0, 400, 403} and _FILTERED.search(everything):
+        return ProviderContentFiltered(f"The content filter of {name} stopped this request.", detail=detail)
     if report.status in {0, 500, 503, 529} and (report.status >= 503 or _OVERLOADED.search(everything)):  # noqa: PLR2004
         return ProviderOverloaded(
             f"{name} is overloaded or not ready now. Try again in a moment.", detail=detail, retry_after=retry_after
@@ -200,9 +200,10 @@ def _error_of_number(  # noqa: PLR0911  a table in the shape of a match
 def _context_error(report: _Report, subject: Subject) -> ContextTooLong | None:
     if not (report.words & _CONTEXT_WORDS or _CONTEXT_TOO_LONG.search(report.message)):
         return None
-    # "max_tokens is too large" speaks of the reply's limit, unless it also says that the sum does not fit.
     tokens = _int_field(report, "n_prompt_tokens") or _first_number(_TOKENS, report.message)
     window = _int_field(report, "n_ctx") or _first_number(_WINDOW, report.message)
+    if tokens is not None and window is not None and tokens < window and "max_" in report.message:
+        return None  # the history fits; it is the reply that was allowed to be too long
     return ContextTooLong(
         f"The request does not fit the context window of '{subject.model}'"
         + (f" ({tokens or 'unknown'} of {window or 'unknown'} tokens)." if tokens or window else "."),

@@ -173,7 +173,7 @@ class ReplyReader:
         )
         return events
 
-    def _read_undecodable(self, data: bytes, error: ValueError) -> list[ProviderEvent]:
+    def _read_undecodable(self, data: bytes, error: Exception) -> list[ProviderEvent]:
         """``[DONE]``, or several chunks whose empty line between them is missing; otherwise a failure."""
         stripped = data.strip()
         if stripped == b"[DONE]":

@@ -1,13 +1,9 @@
 """What is configured of one endpoint that speaks Chat Completions."""
 
 from dataclasses import dataclass, field
-from typing import Final
-from urllib.parse import urlsplit
 
 from tertulia.providers.chat_errors import Subject
 from tertulia.providers.provider_types import COMPATIBLE, ProviderType
-
-_OPENAI_HOSTS: Final = (".openai.com", ".openai.azure.com")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +23,6 @@ class EndpointConfig:
     idle_timeout: float = 300
     list_timeout: float = 3
     retries: int = 2
-
-    @property
-    def is_openai(self) -> bool:
-        """Whether OpenAI itself answers, rather than one of its many imitators."""
-        host = urlsplit(self.base_url).hostname or ""
-        return f".{host}".endswith(_OPENAI_HOSTS)
 
     @property
     def key_hint(self) -> str:

@@ -13,6 +13,7 @@ from tertulia.domain.errors import ProviderError
 from tertulia.domain.models import EmbeddingCard, ModelCard
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, can_chat, embedding_dimensions, known_windows
+from tertulia.providers.quirks import is_openai
 
 _FRESH_SECONDS: Final = 300.0
 _RETRY_SECONDS: Final = 15.0  # an endpoint that is down is not asked again for every listing
@@ -87,7 +88,7 @@ class ModelList:
         await self._refresh()
         names = self._config.models
         if names is None:
-            at_openai = self._config.is_openai
+            at_openai = is_openai(self._config.base_url)
             names = tuple(
                 name
                 for name, row in self._rows.items()

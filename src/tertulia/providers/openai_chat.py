@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tertulia.domain.errors import ProviderBadRequest, ProviderMalformedReply, ProviderTimeout
+from tertulia.domain.errors import (
+    ProviderAuthenticationError,
+    ProviderBadRequest,
+    ProviderError,
+    ProviderMalformedReply,
+    ProviderTimeout,
+)
 from tertulia.domain.models import EmbeddingCard, ModelCard
 from tertulia.ports.provider import ModelRequest, ProviderEvent
-from tertulia.providers.chat_encoding import ChatEncoder, Quirks
+from tertulia.providers.chat_encoding import ChatEncoder
 from tertulia.providers.chat_errors import Subject
 from tertulia.providers.chat_stream import ReplyReader
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.model_list import Listed, ModelList, decode_models
+from tertulia.providers.quirks import quirks_of
 from tertulia.providers.sse import EventDecoder, LineTooLong
 
 if TYPE_CHECKING:
@@ -37,11 +44,7 @@ class OpenAIChatProvider:
 
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
-        quirks = Quirks(
-            max_tokens="max_completion_tokens" if config.is_openai else "max_tokens",
-            cache_key=config.is_openai,
-        )
-        self._encoder = ChatEncoder(config.name, quirks)
+        self._encoder = ChatEncoder(config.name, quirks_of(config.base_url))
         self._model_list = ModelList(config, self._fetch_models)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
@@ -131,7 +134,7 @@ class OpenAIChatProvider:
         subject = self._config.subject()
         try:
             return decode_models(await connection.get("/models", self._config.list_timeout))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ProviderMalformedReply(f"{subject.name} sent no list of models.", detail=str(error)) from error
         except connection.errors as error:
             raise connection.failure(error, subject) from error
@@ -147,6 +150,11 @@ class OpenAIChatProvider:
 
     def _make_connection(self) -> "Connection":
         config = self._config
+        if config.api_key is not None and not (config.api_key.isascii() and config.api_key.isprintable()):
+            raise ProviderAuthenticationError(
+                f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
+                f"{config.key_hint}",
+            )
         connection: Connection = import_module("tertulia.providers.openai_sdk").Connection(
             config.base_url,
             config.api_key,
@@ -188,9 +196,7 @@ async def _read(
     for data in decoder.finish():
         yield reader.read(data)
     if decoder.stray and not reader.started:
-        if decoder.stray.startswith(b"{"):
-            reader.read(decoder.stray)  # raises what an error object says, if it is one
-        raise _not_the_protocol(decoder.stray, subject)
+        raise _stray_failure(decoder.stray, reader, subject)
 
 
 async def _plain_body(response: "httpx2.Response", media_type: str, subject: Subject) -> bytes:
@@ -206,6 +212,16 @@ async def _plain_body(response: "httpx2.Response", media_type: str, subject: Sub
     if media_type == "text/html" or not body.lstrip().startswith(b"{") or len(body) > _MAX_PLAIN_BODY:
         raise _not_the_protocol(bytes(body), subject)
     return bytes(body)
+
+
+def _stray_failure(stray: bytes, reader: ReplyReader, subject: Subject) -> ProviderError:
+    """What came in place of events: an error object without the form of one, or something else altogether."""
+    if stray.startswith(b"{"):
+        try:
+            reader.read(stray)
+        except ProviderError as error:
+            return error
+    return _not_the_protocol(stray, subject)
 
 
 def _not_the_protocol(body: bytes, subject: Subject) -> ProviderMalformedReply:

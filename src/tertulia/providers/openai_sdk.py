@@ -4,6 +4,8 @@ Importing the SDK takes 0.4 s and 19 MB, so this module is imported on first use
 """
 
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import openai
@@ -16,9 +18,9 @@ from tertulia.domain.errors import (
     ProviderUnreachable,
 )
 from tertulia.providers.chat_errors import Subject, error_of_status, is_quota_used_up
+from tertulia.providers.http_transport import AsyncioTransport
 
 _MAX_RETRY_AFTER: Final = 5.0  # seconds; a server that asks for a longer pause is better reported than waited for
-_MAX_CONNECTIONS: Final = 1000
 _TOO_MANY_REQUESTS: Final = 429
 
 _Unreachable: TypeAlias = (
@@ -47,7 +49,8 @@ class Connection:
             http_client=openai.DefaultAsyncHttpxClient(
                 base_url=base_url,
                 timeout=timeout,
-                limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS),
+                # The SDK's own transport reads the proxies from the environment, and knows what to do with them.
+                transport=None if _needs_proxy(base_url) else AsyncioTransport(),
                 event_hooks={"response": [_refuse_pointless_retries]},
             ),
         )
@@ -102,6 +105,11 @@ class Connection:
         if isinstance(cause, httpx2.DecodingError | httpx2.TooManyRedirects):
             return ProviderMalformedReply(f"{subject.name} sent a reply that cannot be read.", detail=detail)
         return ProviderError(f"The request to {subject.name} failed.", detail=detail)
+
+
+def _needs_proxy(base_url: str) -> bool:
+    parts = urlsplit(base_url)
+    return bool({parts.scheme, "all"} & set(getproxies())) and not proxy_bypass(parts.hostname or "")
 
 
 async def _refuse_pointless_retries(response: httpx2.Response) -> None:

@@ -29,14 +29,16 @@ _decoder = msgspec.json.Decoder(list[Event])
 class LiveRun:
     """The log of one run that this process writes."""
 
-    def __init__(self, run_id: str, *, wants_flush: Callable[[], None], closed: Callable[[str], None]) -> None:
+    def __init__(
+        self, run_id: str, after: int, *, wants_flush: Callable[[], None], closed: Callable[[str], None]
+    ) -> None:
         self._run_id = run_id
         self._wants_flush = wants_flush
         self._closed = closed
         self._events: list[Event] = []
-        self._first = 1  # the sequence id of _events[0]
-        self._stored = 0  # the last sequence id that is durable, or on its way by the flusher
-        self._shown = 0  # the last sequence id that readers see
+        self._first = after + 1  # the sequence id of _events[0]
+        self._stored = after  # the last sequence id that is durable, or on its way by the flusher
+        self._shown = after  # the last sequence id that readers see
         self._waiting: list[asyncio.Future[None]] = []
         self._open = True
 
@@ -124,8 +126,8 @@ class LocalEventLog:
         self._flush_due: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
-    def open(self, run_id: str) -> LiveRun:
-        run = LiveRun(run_id, wants_flush=self._schedule, closed=self._forget)
+    def open(self, run_id: str, after: int = 0) -> LiveRun:
+        run = LiveRun(run_id, after, wants_flush=self._schedule, closed=self._forget)
         self._live[run_id] = run
         return run
 

@@ -134,6 +134,7 @@ class SqliteStore:
         try:
             return await self._read_elsewhere(work, may_lag=may_lag)
         except SearchIndexBehind:
+            self._check_open()
             await self._writer.index_messages()
             return await self._read_elsewhere(work, may_lag=True)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tertulia.domain.blocks import Block
 from tertulia.domain.errors import BlockClash, NotFound
 from tertulia.ports.store import BlockQuery, Page, Store
-from tests.contracts.store.makers import Work, a_block, at, stored_agent, stored_block
+from tests.contracts.store.makers import Work, a_block, a_conversation, at, stored_agent, stored_block
 
 
 async def labels(store: Store, query: BlockQuery) -> list[str]:
@@ -88,6 +88,16 @@ async def test_an_agents_blocks_come_in_the_order_they_were_attached(store: Stor
     found = await store.read(lambda tx: tx.blocks.of_agents([agent.id, other.id, none.id]))
     assert found == {agent.id: [first, second], other.id: [second], none.id: []}
     assert await store.read(lambda tx: tx.blocks.of_agents([])) == {}
+
+
+async def test_a_conversation_shows_its_isolated_blocks_in_place_of_those_with_the_same_label(store: Store) -> None:
+    agent = await stored_agent(store)
+    human, persona = await stored_block(store, agent), await stored_block(store, agent, label="persona")
+    own, extra = await stored_block(store, label="human"), await stored_block(store, label="notes")
+    plain = a_conversation(agent)
+    assert await store.read(lambda tx: tx.blocks.of_conversation(plain)) == [human, persona]
+    isolating = a_conversation(agent, isolated_block_ids=(own.id, extra.id))
+    assert await store.read(lambda tx: tx.blocks.of_conversation(isolating)) == [own, persona, extra]
 
 
 async def test_attaching_again_leaves_the_block_in_its_place(store: Store) -> None:

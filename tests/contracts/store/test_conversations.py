@@ -66,6 +66,7 @@ async def test_an_unknown_conversation_is_not_found(store: Store) -> None:
         lambda tx: tx.messages.system(unknown.id),
         lambda tx: tx.messages.set_system(unknown.id, a_prompt(unknown)),
         lambda tx: tx.messages.reset(unknown.id),
+        lambda tx: tx.messages.truncate(unknown.id, 1),
     ]
     for work in works:
         with pytest.raises(NotFound, match=f"Conversation not found with id='{unknown.id}'"):
@@ -107,6 +108,8 @@ async def test_touching_sets_the_given_times_alone(store: Store) -> None:
 async def test_the_context_begins_where_it_is_set_to(store: Store) -> None:
     conversation = await stored_conversation(store)
     await stored_messages(store, conversation, "one", "two")
+    await store.write(lambda tx: tx.conversations.set_context(conversation.id, 3, [2]))
+    assert await reread(store, conversation) == replace(conversation, head=3, context_from=3, pins=(2,))
     await store.write(lambda tx: tx.conversations.set_context(conversation.id, 2))
     assert await reread(store, conversation) == replace(conversation, head=3, context_from=2)
 

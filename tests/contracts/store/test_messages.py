@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import (
+    ApprovalPart,
     Base64Image,
     ImagePart,
     Message,
@@ -48,6 +49,7 @@ EVERY_PART = (
     SummarizedReasoningPart("rs_1", (ReasoningSummary(0, "why"),), encrypted_content="e"),
     ToolCallPart("call_1", "look", '{"not json'),
     ToolReturnPart("call_1", "look", (TextPart("seen"), ImagePart(UrlImage("u"))), "error", ("out",), ("err",)),
+    ApprovalPart("call_1", approve=False, reason="no"),
     NativePart("openai", {"id": 1, "nested": [{}]}),
 )
 
@@ -186,6 +188,18 @@ async def test_messages_of_several_conversations_are_listed_as_they_were_written
     for text, conversation in (("a", left), ("b", right), ("c", left), ("d", right)):
         await stored_messages(store, conversation, text)
     assert await texts(store, MessageQuery(agent_id=agent.id, roles=("user",))) == ["d", "c", "b", "a"]
+
+
+async def test_the_runs_that_took_messages_are_found_by_the_otids_of_these(store: Store) -> None:
+    conversation, other = await stored_conversation(store), await stored_conversation(store)
+    await stored_messages(store, conversation, "one", otid="o1", run_id="run-1")
+    await stored_messages(store, conversation, "two", otid="o2", run_id="run-2")
+    await stored_messages(store, conversation, "three", otid="o3")
+    await stored_messages(store, other, "elsewhere", otid="o4", run_id="run-4")
+    otids = ["o1", "o2", "o3", "o4", "o5"]
+    found = await store.read(lambda tx: tx.messages.runs_by_otid(conversation.id, otids))
+    assert found == {"o1": "run-1", "o2": "run-2"}
+    assert await store.read(lambda tx: tx.messages.runs_by_otid(conversation.id, [])) == {}
 
 
 async def test_a_reset_leaves_the_system_prompt_alone(store: Store) -> None:

@@ -49,21 +49,20 @@ async def test_an_unknown_run_is_not_found(store: Store) -> None:
         await store.write(lambda tx: tx.runs.insert(unknown))
 
 
-@pytest.mark.parametrize("status", ["created", "running"])
-async def test_a_conversation_has_one_active_run(store: Store, status: RunStatus) -> None:
+async def test_a_conversation_has_one_running_run(store: Store) -> None:
     conversation = await stored_conversation(store)
-    first = await stored_run(store, conversation, status=status)
+    first = await stored_run(store, conversation, status="running")
     with pytest.raises(ConversationBusy) as busy:
-        await stored_run(store, conversation, status="created")
+        await stored_run(store, conversation, status="running")
     assert busy.value.run_id == first.id
     assert await store.read(lambda tx: tx.runs.active(conversation.id)) == first
     await stored_run(store, await stored_conversation(store), status="running")
 
 
-async def test_of_two_active_runs_stored_at_once_one_is_refused(store: Store) -> None:
+async def test_of_two_running_runs_stored_at_once_one_is_refused(store: Store) -> None:
     conversation = await stored_conversation(store)
     outcomes = await asyncio.gather(
-        *(stored_run(store, conversation, status="created") for _ in range(2)), return_exceptions=True
+        *(stored_run(store, conversation, status="running") for _ in range(2)), return_exceptions=True
     )
     assert {type(outcome) for outcome in outcomes} == {Run, ConversationBusy}
 
@@ -94,11 +93,28 @@ async def test_after_a_refused_run_the_transaction_goes_on(store: Store) -> None
     assert await store.write(insert) == active
 
 
-async def test_all_active_runs_are_listed_oldest_first(store: Store) -> None:
+async def test_all_running_runs_are_listed_oldest_first(store: Store) -> None:
     await stored_run(store)
+    await stored_run(store, status="created")
     late = await stored_run(store, status="running", created_at=at(2))
-    early = await stored_run(store, status="created", created_at=at(1))
+    early = await stored_run(store, status="running", created_at=at(1))
     assert await store.read(lambda tx: tx.runs.all_active()) == [early, late]
+
+
+async def test_runs_wait_in_their_conversations_queue_beside_the_running_one(store: Store) -> None:
+    conversation, other = await stored_conversation(store), await stored_conversation(store)
+    running = await stored_run(store, conversation, status="running")
+    second = await stored_run(store, conversation, status="created", created_at=at(2), queued_request=b'{"a": 1}')
+    first = await stored_run(store, conversation, status="created", created_at=at(1))
+    elsewhere = await stored_run(store, other, status="created", created_at=at(3))
+    assert await store.read(lambda tx: tx.runs.queued(conversation.id)) == [first, second]
+    assert await store.read(lambda tx: tx.runs.queued()) == [first, second, elsewhere]
+    assert await store.read(lambda tx: tx.runs.active(other.id)) is None
+    with pytest.raises(ConversationBusy):
+        await store.write(lambda tx: tx.runs.update(replace(first, status="running")))
+    await store.write(lambda tx: tx.runs.update(replace(running, status="completed")))
+    await store.write(lambda tx: tx.runs.update(replace(first, status="running")))
+    assert await store.read(lambda tx: tx.runs.queued(conversation.id)) == [second]
 
 
 async def test_runs_are_filtered_by_their_fields(store: Store) -> None:

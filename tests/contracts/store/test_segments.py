@@ -1,7 +1,6 @@
-"""Conversations that share history: what a fork will be, written here row by row until there is an operation for it."""
+"""Conversations that share history: forks, and histories taken back."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,41 +9,26 @@ from hypothesis import strategies as st
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import Message
-from tertulia.ports.store import MessageQuery, SearchQuery, Store, Transaction
+from tertulia.ports.store import MessageQuery, SearchQuery, Store
 from tests.contracts.store.makers import (
     a_conversation,
     a_message,
     a_prompt,
+    a_trace,
     stored_agent,
     stored_conversation,
     stored_messages,
+    stored_run,
+    stored_step,
 )
 
 
-def fork(tx: Transaction, source: Conversation, copy: Conversation, position: int) -> None:
-    """Make ``copy`` share the source's positions 1 to ``position`` - 1 and go on from there in its own log."""
-    tx.conversations.insert(copy, a_prompt(copy, f"prompt of {copy.id}"))
-    run = cast("Any", tx).messages._session.run
-    mine, own = (
-        "SELECT log_id FROM conversations WHERE id = ?",
-        "conversation_segments (conversation_id, lo, hi, log_id)",
-    )
-    run("DELETE FROM conversation_segments WHERE conversation_id = ?", copy.id)
-    run(f"INSERT INTO {own} VALUES (?, 0, 1, ({mine}))", copy.id, copy.id)
-    run(
-        f"INSERT INTO {own} SELECT ?, max(lo, 1), min(coalesce(hi, ?), ?), log_id FROM conversation_segments "
-        "WHERE conversation_id = ? AND lo < ? AND coalesce(hi, ?) > 1",
-        copy.id, position, position, source.id, position, position,
-    )  # fmt: skip
-    run(f"INSERT INTO {own} VALUES (?, ?, NULL, ({mine}))", copy.id, position, copy.id)
-    run("UPDATE conversations SET head = ? WHERE id = ?", position, copy.id)
-
-
-async def forked(store: Store, source: Conversation, position: int) -> Conversation:
+async def forked(store: Store, source: Conversation, upto: int) -> Conversation:
     agent = await store.read(lambda tx: tx.agents.get(source.agent_id))
     copy = a_conversation(agent)
-    await store.write(lambda tx: fork(tx, source, copy, position))
-    return copy
+    prompt = a_prompt(copy, f"prompt of {copy.id}")
+    await store.write(lambda tx: tx.conversations.fork(source.id, copy, prompt, upto))
+    return await store.read(lambda tx: tx.conversations.get(copy.id))
 
 
 async def texts(store: Store, conversation: Conversation, start: int = 1, stop: int = 999) -> str:
@@ -58,6 +42,7 @@ async def test_a_fork_reads_shared_history_and_its_own_prompt(store: Store) -> N
     copy = await forked(store, source, 3)
     await stored_messages(store, copy, *"xyz")
     await stored_messages(store, source, *"ef")
+    assert copy.head == 3
     assert await texts(store, source) == "abcdef"
     assert await texts(store, copy) == "abxyz"
     assert await texts(store, copy, 2, 4) == "bx"
@@ -100,6 +85,40 @@ async def test_shared_messages_outlive_the_conversation_they_were_written_in(sto
         await store.read(lambda tx: tx.messages.get(shared[0].id))
 
 
+async def test_a_message_has_a_position_in_each_conversation_that_shows_it(store: Store) -> None:
+    source = await stored_conversation(store)
+    shared, later = await stored_messages(store, source, *"ab")
+    copy = await forked(store, source, 2)
+    await stored_messages(store, copy, "x")
+    for conversation in (source, copy):
+        assert await store.read(lambda tx, id_=conversation.id: tx.messages.position(id_, shared.id)) == 1
+    assert await store.read(lambda tx: tx.messages.position(source.id, later.id)) == 2
+    with pytest.raises(NotFound, match="Message not found"):
+        await store.read(lambda tx: tx.messages.position(copy.id, later.id))
+
+
+async def test_a_truncated_conversation_goes_on_at_its_new_head(store: Store) -> None:
+    conversation = await stored_conversation(store)
+    kept, gone = await stored_messages(store, conversation, *"ab")
+    run = await stored_run(store, conversation)
+    before, after = await stored_step(store, run), await stored_step(store, run)
+    await store.write(lambda tx: tx.conversations.set_context(conversation.id, 3))
+    await store.write(lambda tx: tx.steps.put_trace(a_trace(before, head=2)))
+    await store.write(lambda tx: tx.steps.put_trace(a_trace(after, head=3)))
+
+    await store.write(lambda tx: tx.messages.truncate(conversation.id, 2))
+
+    stored = await store.read(lambda tx: tx.conversations.get(conversation.id))
+    assert (stored.head, stored.context_from, stored.epoch) == (2, 2, 1)
+    with pytest.raises(NotFound):
+        await store.read(lambda tx: tx.messages.get(gone.id))
+    new = await stored_messages(store, conversation, *"cd")
+    assert await store.read(lambda tx: tx.messages.range(conversation.id, 1, 99)) == [kept, *new]
+    # What the later step was shown is gone, and its positions hold something else now.
+    assert await store.read(lambda tx: tx.steps.trace(before.id)) is not None
+    assert await store.read(lambda tx: tx.steps.trace(after.id)) is None
+
+
 @dataclass
 class Model:
     """What the conversations of one agent ought to hold, kept as plain lists."""
@@ -112,7 +131,7 @@ class Model:
         self.histories[conversation.id] = history
 
 
-kinds = st.sampled_from(["append", "append", "fork", "fork", "reset", "delete"])
+kinds = st.sampled_from(["append", "append", "fork", "fork", "truncate", "reset", "delete"])
 operations = st.lists(st.tuples(kinds, st.integers(0, 99), st.integers(0, 6)), max_size=25)
 
 
@@ -148,6 +167,10 @@ async def apply(store: Store, model: Model, operation: str, conversation: Conver
     elif operation == "fork":
         position = min(amount, len(history)) + 1
         model.add(await forked(store, conversation, position), history[: position - 1])
+    elif operation == "truncate":
+        head = min(amount, len(history)) + 1
+        await store.write(lambda tx: tx.messages.truncate(conversation.id, head))
+        del history[head - 1 :]
     elif operation == "reset":
         await store.write(lambda tx: tx.messages.reset(conversation.id))
         history.clear()

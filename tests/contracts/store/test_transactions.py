@@ -83,25 +83,6 @@ async def test_works_are_run_in_the_order_they_were_asked_for(store: Store) -> N
     assert ran == list(range(50))
 
 
-async def test_a_read_is_a_snapshot(store: Store) -> None:
-    """What is written while a read is under way is not seen by its later statements."""
-    loop = asyncio.get_running_loop()
-    began, written = asyncio.Event(), asyncio.Event()
-
-    def read_twice(tx: Transaction) -> tuple[int, int]:
-        before = len(tx.agents.find(AgentQuery()))
-        loop.call_soon_threadsafe(began.set)
-        asyncio.run_coroutine_threadsafe(written.wait(), loop).result()
-        return before, len(tx.agents.find(AgentQuery()))
-
-    reading = asyncio.create_task(store.read(read_twice))
-    await began.wait()
-    await stored_agent(store)
-    written.set()
-    assert await reading == (0, 0)
-    assert len(await names(store)) == 1
-
-
 async def test_a_read_cannot_write(store: Store) -> None:
     with pytest.raises(Exception, match=r"readonly|read-only"):
         await store.read(lambda tx: tx.agents.insert(an_agent()))

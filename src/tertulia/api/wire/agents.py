@@ -104,7 +104,7 @@ _NOT_BUILT: Final[dict[str, str]] = {
     "secrets": "secrets for tools",
     "tool_exec_environment_variables": "environment variables for tools",
     "project": "projects by name; send 'project_id'",
-    "message_ids": "choosing the messages in context",
+    "message_ids": "way to choose the messages in context",
 }
 _TYPES_NOT_BUILT: Final[frozenset[AgentType]] = frozenset(
     {"workflow_agent", "split_thread_agent", "sleeptime_agent", "voice_convo_agent", "voice_sleeptime_agent"}

@@ -8,9 +8,10 @@ from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.spinner import Spinner
 from rich.text import Text
 
-_REFRESHES_A_SECOND: Final = 20
+_REFRESHES_A_SECOND: Final = 10  # more would take the model's time
 _COLUMN: Final = 36
 
 
@@ -21,6 +22,7 @@ class Screen:
         self._console = Console(highlight=False)
         self._titles = titles
         self._texts = {title: Text() for title in titles}
+        self._thinking = Spinner("dots", "thinking")
         self._live: Live | None = None
         self._plain = plain or not self._console.is_terminal
 
@@ -75,5 +77,13 @@ class Screen:
 
     def _picture(self) -> RenderableType:
         width = max(_COLUMN, self._console.width // len(self._titles) - 1)
-        panels = [Panel(self._texts[title], title=title, width=width) for title in self._titles]
+        panels = [Panel(self._spoken(title), title=title, width=width) for title in self._titles]
         return Group(Columns(panels, padding=(0, 1)))
+
+    def _spoken(self, title: str) -> RenderableType:
+        spoken = self._texts[title]
+        if not spoken.plain.endswith("\n"):
+            return spoken
+        asked = spoken.copy()
+        asked.rstrip()
+        return Group(asked, self._thinking)

@@ -31,13 +31,13 @@ class Reply:
 
 @dataclass(slots=True)
 class Talk:
-    """A conversation: its replies so far, the messages it holds, and what its last model call was sent."""
+    """A conversation: its replies so far, the messages it holds, and every request the model was sent for it."""
 
     title: str
     id: str
     replies: list[Reply] = field(default_factory=list[Reply])
     messages: str = ""
-    sent_to_model: str = ""
+    requests: list[str] = field(default_factory=list[str])
 
     async def say(self, client: AsyncLetta, text: str, on_token: Callable[[str], None]) -> None:
         """Send a message and stream the reply.
@@ -64,12 +64,12 @@ class Talk:
                 raise TalkFailed(event.message)
 
     async def look_back(self, client: AsyncLetta) -> None:
-        """Ask the server what the conversation holds, and what exactly the model was sent for the last reply."""
+        """Ask the server what the conversation holds, and what exactly the model was sent for each reply."""
         page = await client.conversations.messages.list(self.id, order="asc", limit=100)
         self.messages = "\n".join(message.model_dump_json() for message in page.items)
-        steps = [message.step_id for message in page.items if message.step_id]
-        trace = await client.steps.trace.retrieve(steps[-1])
-        self.sent_to_model = json.dumps(trace.request_json if trace else {}, ensure_ascii=False)
+        steps = dict.fromkeys(message.step_id for message in page.items if message.step_id)
+        traces = [await client.steps.trace.retrieve(step_id) for step_id in steps]
+        self.requests = [json.dumps(trace.request_json, ensure_ascii=False) for trace in traces if trace]
 
 
 def overlapped(first: Reply, second: Reply) -> bool:

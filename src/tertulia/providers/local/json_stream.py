@@ -80,6 +80,8 @@ class JsonText:
 
     def feed(self, text: str) -> tuple[str, str]:
         """The part of ``text`` that belongs to the value, and what was left over behind it."""
+        if self.done:
+            return "", text
         for at, character in enumerate(text):
             self._step(character)
             if self.done:

@@ -4,6 +4,7 @@ Chat templates differ in the roles they know and in what may follow what, so eve
 turn and then ``user`` and ``assistant`` in turn.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -11,6 +12,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from tertulia.domain.messages import ImagePart, Message, TextPart, ToolCallPart, ToolReturnPart
+from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.local.gguf import GgufFacts
 
@@ -46,8 +48,8 @@ def is_small(facts: GgufFacts) -> bool:
 
 
 _TOOLS_PREFACE: Final = """\
-Answer with one JSON object: {"reply":"…"} to speak to the user, or {"call":"<tool>","arguments":{…}} to use a tool \
-first. The result of a tool comes in the next message. The tools are:
+Answer with one JSON object: {"reply": "…"} to speak to the user, or {"call": "<tool>", "arguments": {…}} to use a \
+tool first. The result of a tool comes in the next message. The tools are:
 """
 
 
@@ -62,13 +64,20 @@ class ChatLayout:
     def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
         system = request.system
         if enveloped:
-            tools = (
-                {"name": tool.name, "about": tool.description, "arguments": tool.parameters} for tool in request.tools
-            )
-            lines = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
+            lines = "\n".join(_described(tool) for tool in request.tools)
             system = f"{system}\n\n{_TOOLS_PREFACE}{lines}"
         history = (turn for message in request.messages for turn in _turns_of(message, enveloped=enveloped))
-        return [Turn("system", system), *joined(history)]
+        return [Turn("system", system), *_opened(joined(history))]
+
+
+def _opened(turns: list[Turn]) -> list[Turn]:
+    """Templates refuse a chat that the assistant begins, as one does whose first messages were compacted away."""
+    return [Turn("user", "…"), *turns] if turns and turns[0].role == "assistant" else turns
+
+
+def _described(tool: ToolSpec) -> str:
+    described = {"name": tool.name, "about": tool.description, "arguments": tool.parameters}
+    return json.dumps(described, ensure_ascii=False)
 
 
 def joined(turns: Iterable[Turn]) -> list[Turn]:
@@ -120,14 +129,14 @@ def _shown(parts: Sequence[object]) -> list[str]:
 
 
 def reply_object(text: str) -> str:
-    return msgspec.json.encode({"reply": text}).decode()
+    """In the spacing that the grammar holds replies to."""
+    return json.dumps({"reply": text}, ensure_ascii=False)
 
 
 def call_object(call: ToolCallPart) -> str:
-    """The call as the model wrote it; arguments that were no JSON are shown as a string."""
+    """The call as the model wrote it, in the same spacing; arguments that were no JSON are shown as a string."""
     try:
-        arguments = msgspec.Raw(call.arguments.encode())
-        msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return msgspec.json.encode({"call": call.name, "arguments": call.arguments}).decode()
-    return msgspec.json.encode({"call": call.name, "arguments": arguments}).decode()
+        arguments = json.loads(call.arguments)
+    except ValueError:
+        arguments = call.arguments
+    return json.dumps({"call": call.name, "arguments": arguments}, ensure_ascii=False)

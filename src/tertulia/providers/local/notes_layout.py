@@ -19,8 +19,8 @@ from tertulia.providers.local.notes import Note, firsts, nearest, notes_of, pers
 _SYSTEM: Final = "You answer questions from memory."
 _MOST_NOTES: Final = 3
 _MOST_TALK: Final = 2
-_LONGEST_RETURN: Final = 600  # characters
-_LONGEST_MESSAGE: Final = 4000  # characters
+_LONGEST_RETURN: Final = 2000  # characters
+_LONGEST_SAYING: Final = 200  # characters
 
 EXAMPLES: Final = (
     ("User: Hugo\nUser: Sport: tennis", "Hello!", "Hello Hugo! How can I help you?"),
@@ -91,7 +91,7 @@ def _parted(messages: Sequence[Message]) -> tuple[list[Message], str, list[str]]
         for message in messages[last + 1 :]
         for part in message.tool_returns
     ]
-    return list(messages[:first]), question[-_LONGEST_MESSAGE:], results
+    return list(messages[:first]), question, results
 
 
 def _notes(request: ModelRequest, past: Sequence[Message], question: str) -> list[Note]:
@@ -128,8 +128,5 @@ def _statements(past: Sequence[Message]) -> list[Note]:
 def _last_exchange(past: Sequence[Message]) -> list[Note]:
     """For questions that go on from what was just said."""
     said = [message for message in past if message.role in {"user", "assistant"} and plain_text(message)][-_MOST_TALK:]
-    return [
-        Note("talk", "Earlier the user said" if message.role == "user" else "Earlier you said", note)
-        for message in said
-        for note in [plain_text(message)[:200]]
-    ]
+    speakers = {"user": "Earlier the user said", "assistant": "Earlier you said"}
+    return [Note("talk", speakers[message.role], plain_text(message)[:_LONGEST_SAYING]) for message in said]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tertulia.domain.blocks import Block
+from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import BlockClash, NotFound
 from tertulia.ports.store import BlockQuery
 from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
@@ -71,6 +72,11 @@ class SqlBlocks:
         statement = sa.select(blocks.c.id).where(*_conditions(query))
         ids = fetch_page(self._session, statement, _ORDER, query.page, "Block")
         return [self.get(id_) for id_ in ids]
+
+    def of_conversation(self, conversation: Conversation) -> list[Block]:
+        shared = self.of_agents([conversation.agent_id])[conversation.agent_id]
+        isolated = {block.label: block for block in map(self.get, conversation.isolated_block_ids)}
+        return [isolated.pop(block.label, block) for block in shared] + list(isolated.values())
 
     def of_agents(self, agent_ids: Sequence[str]) -> dict[str, list[Block]]:
         found: dict[str, list[Block]] = {id_: [] for id_ in agent_ids}

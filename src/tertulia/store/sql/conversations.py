@@ -1,5 +1,6 @@
 """Conversations, and the one open segment each begins with, as rows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
 from tertulia.ports.store import ConversationQuery
+from tertulia.store.sql.forks import share_history
 from tertulia.store.sql.messages import delete_unshared, insert_messages
 from tertulia.store.sql.pages import Order, contains, fetch_page, visible
 from tertulia.store.sql.session import Session
@@ -30,7 +32,7 @@ _ORDERS: Final = {
 _INSERT: Final = """
     INSERT INTO conversations (id, agent_id, log_id, head, context_from, epoch, archived, hidden, summary, created_at,
                                last_message_at, last_run_completion, body)
-    VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _OPEN_SEGMENT: Final = "INSERT INTO conversation_segments (conversation_id, lo, hi, log_id) VALUES (?, 0, NULL, ?)"
 _UPDATE: Final = """
@@ -84,18 +86,22 @@ class SqlConversations:
 
     def insert(self, conversation: Conversation, system: Message) -> None:
         log_id = new_log_id()
+        self._insert_row(conversation, log_id, 1)
+        self._session.run(_OPEN_SEGMENT, conversation.id, log_id)
+        insert_messages(self._session, log_id, 0, [system])
+
+    def _insert_row(self, conversation: Conversation, log_id: str, head: int) -> None:
         self._session.insert_under(
             ("Agent", conversation.agent_id),
             _INSERT,
             conversation.id,
             conversation.agent_id,
             log_id,
+            head,
             conversation.context_from,
             conversation.epoch,
             *_columns(conversation),
         )
-        self._session.run(_OPEN_SEGMENT, conversation.id, log_id)
-        insert_messages(self._session, log_id, 0, [system])
 
     def get(self, conversation_id: str) -> Conversation:
         row = self._session.row(_GET, conversation_id)
@@ -116,8 +122,16 @@ class SqlConversations:
         times = (_optional_microseconds(last_message_at), _optional_microseconds(last_run_completion))
         self._change_one(conversation_id, _TOUCH, *times)
 
-    def set_context(self, conversation_id: str, context_from: int) -> None:
-        self._change_one(conversation_id, "UPDATE conversations SET context_from = ? WHERE id = ?", context_from)
+    def set_context(self, conversation_id: str, context_from: int, pins: Sequence[int] = ()) -> None:
+        body = _encode(replace(self.get(conversation_id), pins=tuple(pins))).decode()
+        sql = "UPDATE conversations SET context_from = ?, body = ? WHERE id = ?"
+        self._change_one(conversation_id, sql, context_from, body)
+
+    def fork(self, source_id: str, fork: Conversation, system: Message, upto: int) -> None:
+        log_id = new_log_id()
+        self._insert_row(fork, log_id, upto)
+        share_history(self._session, source_id, fork.id, log_id, upto)
+        insert_messages(self._session, log_id, 0, [system])
 
     def delete(self, conversation_id: str) -> None:
         named = frames_of(self._session, sa.select(conversations.c.id).where(conversations.c.id == conversation_id))

@@ -16,9 +16,10 @@ from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
 from tertulia.ports.store import MessageQuery, SearchQuery
+from tertulia.store.sql.forks import cut_history
 from tertulia.store.sql.search import SearchIndexBehind, backlog, index_messages, matches
 from tertulia.store.sql.session import Session, Value
-from tertulia.store.sql.steps import delete_unused_frames, forget_traces, frames_of
+from tertulia.store.sql.steps import forget_traces
 from tertulia.store.sql.tables import conversations, messages, microseconds, segments, steps
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -36,6 +37,9 @@ _SEGMENTS: Final = """
 """
 _BODIES: Final = "SELECT body FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
 _IDS: Final = "SELECT id FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
+_RUN_BY_OTID: Final = """
+    SELECT run_id FROM messages WHERE conversation_id = ? AND otid = ? AND run_id IS NOT NULL ORDER BY seq DESC LIMIT 1
+"""
 _SYSTEM: Final = """
     SELECT m.body FROM conversations c JOIN messages m ON m.log_id = c.log_id AND m.position = 0 WHERE c.id = ?
 """
@@ -141,10 +145,27 @@ class SqlMessages:
         return [_decode(body) for body in self._session.first_column(statement)]
 
     def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
-        statement = sa.select(messages.c.otid, messages.c.run_id).where(
-            messages.c.conversation_id == conversation_id, messages.c.otid.in_(otids), messages.c.run_id.is_not(None)
+        found: dict[str, str] = {}
+        for otid in otids:
+            row = self._session.row(_RUN_BY_OTID, conversation_id, otid)
+            if row is not None:
+                found[otid] = row[0]
+        return found
+
+    def position(self, conversation_id: str, message_id: str) -> int:
+        return self._place(MessageQuery(conversation_id=conversation_id), messages.c.position, message_id)
+
+    def truncate(self, conversation_id: str, head: int) -> None:
+        self.system(conversation_id)  # or NotFound
+        cut_history(self._session, conversation_id, head)
+        forget_traces(self._session, conversation_id, beyond=head)
+        columns = conversations.c
+        context_from = sa.case((columns.context_from > head, head), else_=columns.context_from)
+        self._session.change(
+            sa.update(conversations)
+            .where(columns.id == conversation_id)
+            .values(head=head, context_from=context_from, epoch=columns.epoch + 1)
         )
-        return {otid: run_id for otid, run_id in self._session.connection.execute(statement)}
 
     def reset(self, conversation_id: str) -> None:
         # Position 0 moves to a fresh log: the old one may live on in forks, with its positions from 1 taken. The
@@ -153,9 +174,7 @@ class SqlMessages:
         log_id = new_log_id()
         itself = conversations.c.id == conversation_id
         self._session.change(sa.update(messages).where(messages.c.id == system.id).values(log_id=log_id))
-        named = frames_of(self._session, sa.select(conversations.c.id).where(itself))
-        forget_traces(self._session, conversation_id)
-        delete_unused_frames(self._session, named)
+        forget_traces(self._session, conversation_id, beyond=1)
         delete_unshared(self._session, conversation_id)
         self._session.change(sa.delete(segments).where(segments.c.conversation_id == conversation_id))
         self._session.change(

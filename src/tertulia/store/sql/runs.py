@@ -22,13 +22,15 @@ _ORDER: Final = Order(runs.c.created_at, runs.c.id)
 _INSERT: Final = """
     INSERT INTO runs (id, agent_id, conversation_id, status, background, stop_reason, created_at, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (conversation_id) WHERE status IN ('created', 'running') DO NOTHING
+    ON CONFLICT (conversation_id) WHERE status = 'running' DO NOTHING
 """
 _UPDATE: Final = """
     UPDATE runs SET status = ?, background = ?, stop_reason = ?, body = ? WHERE id = ?
 """
-_ACTIVE: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status IN ('created', 'running')"
-_ALL_ACTIVE: Final = "SELECT body FROM runs WHERE status IN ('created', 'running') ORDER BY created_at, id"
+_ACTIVE: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'running'"
+_ALL_ACTIVE: Final = "SELECT body FROM runs WHERE status = 'running' ORDER BY created_at, id"
+_QUEUED: Final = "SELECT body FROM runs WHERE status = 'created' ORDER BY created_at, id"
+_QUEUED_OF: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'created' ORDER BY created_at, id"
 
 
 class SqlRuns:
@@ -74,13 +76,20 @@ class SqlRuns:
     def all_active(self) -> list[Run]:
         return [_decode(body) for (body,) in self._session.rows(_ALL_ACTIVE)]
 
+    def queued(self, conversation_id: str | None = None) -> list[Run]:
+        if conversation_id is None:
+            rows = self._session.rows(_QUEUED)
+        else:
+            rows = self._session.rows(_QUEUED_OF, conversation_id)
+        return [_decode(body) for (body,) in rows]
+
     def find(self, query: RunQuery) -> list[Run]:
         bodies = fetch_page(self._session, sa.select(runs.c.body).where(*_conditions(query)), _ORDER, query.page, "Run")
         return [_decode(body) for body in bodies]
 
     def _active_id(self, conversation_id: str) -> str:
         active: Any = self._session.row(
-            "SELECT id FROM runs WHERE conversation_id = ? AND status IN ('created', 'running')", conversation_id
+            "SELECT id FROM runs WHERE conversation_id = ? AND status = 'running'", conversation_id
         )
         return active[0] if active else "unknown"
 

@@ -37,9 +37,15 @@ def frames_of(session: Session, conversation_ids: sa.Select[Any]) -> list[str]:
     )
 
 
-def forget_traces(session: Session, conversation_id: str) -> None:
+def forget_traces(session: Session, conversation_id: str, *, beyond: int) -> None:
+    """Forget the traces that show positions from ``beyond`` on: these are gone, or will be written anew."""
     of_this = sa.select(runs.c.id).where(runs.c.conversation_id == conversation_id)
-    session.change(sa.update(steps).where(steps.c.run_id.in_(of_this)).values(frame=None, trace=None))
+    traced = sa.select(steps.c.trace).where(steps.c.run_id.in_(of_this), steps.c.trace.is_not(None))
+    forgotten = [trace for trace in map(_decode_trace, session.first_column(traced)) if trace.head > beyond]
+    session.run_many(
+        "UPDATE steps SET frame = NULL, trace = NULL WHERE id = ?", [(trace.step_id,) for trace in forgotten]
+    )
+    delete_unused_frames(session, list({trace.frame for trace in forgotten}))
 
 
 def delete_unused_frames(session: Session, digests: Sequence[str]) -> None:

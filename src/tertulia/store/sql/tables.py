@@ -164,7 +164,8 @@ messages = sa.Table(
     sa.Index("messages_otid", "conversation_id", "otid", sqlite_where=sa.text("otid IS NOT NULL")),
 )
 
-ACTIVE: Final = sa.text("status IN ('created', 'running')")
+RUNNING: Final = sa.text("status = 'running'")
+QUEUED: Final = sa.text("status = 'created'")
 
 runs = sa.Table(
     "runs",
@@ -177,7 +178,8 @@ runs = sa.Table(
     sa.Column("stop_reason", sa.Text),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Index("runs_one_active", "conversation_id", unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    sa.Index("runs_one_running", "conversation_id", unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING),
+    sa.Index("runs_queued", "conversation_id", "created_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
     sa.Index("runs_conversation", "conversation_id", "created_at", "id"),
     sa.Index("runs_agent", "agent_id", "created_at", "id"),
     sa.Index("runs_created", "created_at", "id"),

@@ -172,9 +172,13 @@ def _runs() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
     )
-    active = sa.text("status IN ('created', 'running')")
+    running = sa.text("status = 'running'")
     op.create_index(
-        "runs_one_active", "runs", ["conversation_id"], unique=True, sqlite_where=active, postgresql_where=active
+        "runs_one_running", "runs", ["conversation_id"], unique=True, sqlite_where=running, postgresql_where=running
+    )
+    queued = sa.text("status = 'created'")
+    op.create_index(
+        "runs_queued", "runs", ["conversation_id", "created_at"], sqlite_where=queued, postgresql_where=queued
     )
     op.create_index("runs_conversation", "runs", ["conversation_id", "created_at", "id"])
     op.create_index("runs_agent", "runs", ["agent_id", "created_at", "id"])

@@ -1,0 +1,150 @@
+"""Which provider answers for a handle, and what is said where none does."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.models import PROVIDER_TYPES, ModelSettings
+from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
+from tertulia.providers.provider_types import PROVIDER_TYPES as ROWS
+from tertulia.settings import Endpoint, ProviderSettings
+from tests.support.raw_http import RawServer, response
+from tests.support.scripted import ScriptedProvider
+
+NOWHERE = "http://127.0.0.1:1/v1"
+EVERYTHING = ProviderSettings(
+    endpoints=(
+        Endpoint(name="openai", kind="openai", base_url="https://api.openai.com/v1", api_key="sk"),
+        Endpoint(name="ollama", kind="ollama", base_url=NOWHERE),
+        Endpoint(name="vllm", kind="vllm", base_url=NOWHERE),
+        Endpoint(name="lmstudio_openai", kind="lmstudio", base_url=NOWHERE),
+        Endpoint(name="llamacpp", kind="llamacpp", base_url=NOWHERE),
+        Endpoint(name="box", kind="compatible", base_url=NOWHERE, models=("a", "b")),
+    )
+)
+NOTHING = build_catalogue(ProviderSettings(), None)
+
+
+@pytest.fixture
+async def catalogue() -> AsyncGenerator[ProviderCatalogue, None]:
+    catalogue = build_catalogue(EVERYTHING, "openai/gpt-4o-mini", others=(ScriptedProvider(),))
+    yield catalogue
+    await catalogue.close()
+
+
+@pytest.mark.parametrize(
+    ("handle", "name", "model", "provider_type", "endpoint_type"),
+    [
+        ("openai/gpt-4o", "openai", "gpt-4o", "openai", "openai"),
+        ("ollama/qwen3:8b", "ollama", "qwen3:8b", "ollama", "ollama"),
+        ("vllm/org/model", "vllm", "org/model", "vllm", "vllm"),
+        ("lmstudio_openai/m", "lmstudio_openai", "m", "lmstudio_openai", "lmstudio"),
+        ("lmstudio/m", "lmstudio_openai", "m", "lmstudio_openai", "lmstudio"),
+        ("llamacpp/m", "llamacpp", "m", "openai", "llamacpp"),
+        ("llama_cpp/m", "llamacpp", "m", "openai", "llamacpp"),
+        ("box/m", "box", "m", "openai", "openai"),
+        ("scripted/m", "scripted", "m", "openai", "openai"),
+        ("letta/auto", "openai", "gpt-4o-mini", "openai", "openai"),
+        ("letta/letta-free", "openai", "gpt-4o-mini", "openai", "openai"),
+    ],
+)
+async def test_a_handle_finds_its_provider_and_what_is_known_of_the_model(
+    catalogue: ProviderCatalogue, handle: str, name: str, model: str, provider_type: str, endpoint_type: str
+) -> None:
+    provider, card = catalogue.resolve(handle)
+    assert (provider.name, provider.provider_type) == (name, provider_type)
+    assert (card.handle, card.name) == (f"{name}/{model}", model)
+    assert (card.provider_name, card.provider_type, card.endpoint_type) == (name, provider_type, endpoint_type)
+    assert catalogue.card(handle) == card
+
+
+@pytest.mark.parametrize("handle", ["gpt-4o", "", "/", "openai/", "/gpt-4o"])
+async def test_a_handle_without_both_of_its_parts_is_refused(handle: str) -> None:
+    with pytest.raises(InvalidArgument, match="should be in the format provider/model-name"):
+        NOTHING.resolve(handle)
+
+
+@pytest.mark.parametrize(
+    ("handle", "variable"),
+    [
+        ("openai/gpt-4o", "OPENAI_API_KEY"),
+        ("openai-proxy/gpt-4o", "OPENAI_API_KEY"),
+        ("ollama/llama3", "OLLAMA_BASE_URL"),
+        ("vllm/x", "VLLM_API_BASE"),
+        ("lmstudio/x", "LMSTUDIO_BASE_URL"),
+        ("llamacpp/x", "LLAMACPP_BASE_URL"),
+        ("mystery/x", "TERTULIA_ENDPOINTS"),
+    ],
+)
+async def test_a_provider_that_is_not_configured_is_refused_with_what_to_set(handle: str, variable: str) -> None:
+    for ask in (NOTHING.resolve, NOTHING.card):
+        with pytest.raises(InvalidArgument, match=variable):
+            ask(handle)
+
+
+NOT_BUILT = sorted(set(PROVIDER_TYPES) - {"openai"})
+
+
+@pytest.mark.parametrize("provider_type", NOT_BUILT)
+async def test_a_provider_without_an_adapter_can_be_named_but_not_asked(
+    catalogue: ProviderCatalogue, provider_type: str
+) -> None:
+    handle = f"{provider_type}/some-model"
+    card = catalogue.card(handle)
+    assert (card.handle, card.provider_type) == (handle, provider_type)
+    catalogue.check_settings(handle, ModelSettings(provider_type=provider_type))
+    with pytest.raises(InvalidArgument, match=rf"no adapter for the provider '{provider_type}'"):
+        catalogue.resolve(handle)
+
+
+def test_every_type_of_settings_has_a_row() -> None:
+    assert {kind for row in ROWS for kind in row.settings_types} == set(PROVIDER_TYPES)
+
+
+def test_no_prefix_has_two_rows() -> None:
+    prefixes = [prefix for row in ROWS for prefix in row.prefixes]
+    assert len(prefixes) == len(set(prefixes))
+
+
+@pytest.mark.parametrize("handle", ["openai/gpt-4o", "ollama/x", "vllm/x", "box/x", "lmstudio/x", "letta/auto"])
+async def test_settings_of_openai_fit_every_server_of_its_dialect(catalogue: ProviderCatalogue, handle: str) -> None:
+    catalogue.check_settings(handle, ModelSettings(provider_type="openai"))
+    with pytest.raises(InvalidArgument, match="'anthropic'"):
+        catalogue.check_settings(handle, ModelSettings(provider_type="anthropic"))
+
+
+@pytest.mark.parametrize(("base_url", "known"), [("https://api.openai.com/v1", False), (NOWHERE, True)])
+async def test_openai_proxy_is_openai_at_another_address(base_url: str, known: bool) -> None:
+    endpoint = Endpoint(name="openai", kind="openai", base_url=base_url, api_key="sk")
+    catalogue = build_catalogue(ProviderSettings(endpoints=(endpoint,)), None)
+    if known:
+        assert catalogue.resolve("openai-proxy/gpt-4o")[1].handle == "openai/gpt-4o"
+    else:
+        with pytest.raises(InvalidArgument):
+            catalogue.resolve("openai-proxy/gpt-4o")
+
+
+async def test_warming_up_and_closing_may_be_done_at_any_time(catalogue: ProviderCatalogue) -> None:
+    await catalogue.warm_up()
+    await catalogue.close()
+    await NOTHING.warm_up()
+    await NOTHING.close()
+
+
+async def test_without_a_default_the_retired_servers_handles_name_nothing() -> None:
+    with pytest.raises(InvalidArgument, match="letta"):
+        NOTHING.resolve("letta/auto")
+
+
+async def test_a_provider_that_is_down_hides_no_other() -> None:
+    async with RawServer(response(200, b'{"data": [{"id": "up"}, {"id": "nomic-embed-text"}]}')) as server:
+        endpoints = (
+            Endpoint(name="down", kind="compatible", base_url=NOWHERE),
+            Endpoint(name="named", kind="compatible", base_url=NOWHERE, models=("a",)),
+            Endpoint(name="up", kind="compatible", base_url=server.url),
+        )
+        catalogue = build_catalogue(ProviderSettings(endpoints=endpoints), None, others=(ScriptedProvider(),))
+        assert [card.handle for card in await catalogue.models()] == ["scripted/model", "named/a", "up/up"]
+        assert [card.handle for card in await catalogue.embeddings()] == ["up/nomic-embed-text"]
+        await catalogue.close()
