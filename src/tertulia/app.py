@@ -15,6 +15,7 @@ from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store
 from tertulia.providers.catalogue import build_catalogue
+from tertulia.providers.local import LocalProvider
 from tertulia.settings import Settings
 from tertulia.store.event_log import LocalEventLog
 from tertulia.store.sqlite import open_sqlite
@@ -67,7 +68,8 @@ async def open_services(settings: Settings) -> Services:
     store = await open_sqlite(settings.database_path)
     try:
         await end_unfinished(store)
-        catalogue = build_catalogue(settings.providers, settings.default_model)
+        local = LocalProvider(settings.providers.local)
+        catalogue = build_catalogue(settings.providers, settings.default_model, others=(local,))
     except TertuliaError:
         await store.close()
         raise

@@ -136,7 +136,6 @@ async def test_what_letta_code_sends_makes_an_agent(client: httpx.AsyncClient) -
         {"include_default_source": True},
         {"project": "p"},
         {"agent_type": "voice_convo_agent"},
-        {"tool_rules": [{"type": "requires_approval", "tool_name": "memory_insert"}]},
     ],
     ids=lambda field: next(iter(field)),
 )

@@ -19,6 +19,7 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.ConversationBusy: 409,
     domain.BlockClash: 409,
     domain.ApprovalPending: 409,
+    domain.QueueFull: 409,
     domain.NothingPending: 400,
     domain.Unprocessable: 422,
     domain.Unsupported: 501,

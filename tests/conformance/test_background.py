@@ -82,21 +82,41 @@ def test_a_resumed_stream_gives_what_was_and_then_what_comes(
 ) -> None:
     gate = Gate()
     endpoint.script([Send({"content": "one "}), Pause(gate), *text("two")])
-    with (
-        ThreadPoolExecutor(3) as pool,
-        client.conversations.messages.create(conversation.id, input="go", background=True, stream_tokens=True) as first,
-    ):
-        seen = [next(first), next(first)]
-
-        def resume(after: int) -> list[Any]:
-            return list(client.conversations.messages.stream(conversation.id, starting_after=after))
-
-        readers = [pool.submit(resume, after) for after in (0, 1, 2)]
+    options: Any = {"input": "go", "background": True, "stream_tokens": True}
+    with client.conversations.messages.create(conversation.id, **options) as first:
+        ping: Any = next(first)
+        seen = [ping, next(first)]
+        resume = client.conversations.messages.stream
+        from_zero = resume(conversation.id, starting_after=0)
+        from_one = resume(conversation.id, starting_after=1)
+        was = [[next(from_zero), next(from_zero)], [next(from_one)]]
         gate.open()
-        from_zero, from_one, from_two = (reader.result(TIMEOUT) for reader in readers)
-        rest = list(first)
-    assert [spoken(from_zero), spoken(from_one), spoken(from_two)] == ["one two", "one two", "two"]
-    assert types(seen + rest) == types(from_zero)
+        seen += list(first)
+    whole = [*was[0], *from_zero]
+    assert types(whole) == types(seen)
+    assert spoken(whole) == spoken([*was[1], *from_one]) == "one two"
+    assert spoken(resume(conversation.id, run_id=ping.run_id, starting_after=2)) == "two"
+
+
+@requirement("messages.create.otid-retry-while-running")
+@pytest.mark.parametrize("background", [True, False])
+def test_a_retry_while_the_run_is_on_attaches_to_it(
+    client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint, background: bool
+) -> None:
+    gate = Gate()
+    endpoint.script([Send({"content": "only "}), Pause(gate), *text("once")])
+    message: Any = {"role": "user", "content": "hello", "otid": "o-1"}
+    options: Any = {"messages": [message], "background": background, "stream_tokens": True}
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stream, client, conversation.id, None, **options)
+        gate.wait_reached()
+        with client.conversations.messages.create(conversation.id, **options) as events:
+            seen = [next(events)]
+            gate.open()
+            seen += list(events)
+        assert spoken(seen) == spoken(first.result(TIMEOUT)) == "only once"
+    assert len(endpoint.requests) == 1
+    assert types(history(client, conversation.id)) == ["system_message", "user_message", "assistant_message"]
 
 
 @requirement("resume.nothing-running")

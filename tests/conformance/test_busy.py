@@ -99,3 +99,33 @@ def test_of_many_sends_at_once_each_runs_or_is_refused_and_none_is_lost(
     (winner,) = [outcome for outcome in outcomes if outcome.startswith("n")]
     kept = [m.content for m in of_type(history(client, conversation.id), "user_message")]
     assert kept == [winner]
+
+
+@requirement("busy.deleting-cancels")
+@pytest.mark.parametrize("noun", ["conversation", "agent"])
+def test_what_is_answering_can_be_deleted(
+    client: Letta, conversation: Conversation, gate: Gate, pool: ThreadPoolExecutor, noun: str
+) -> None:
+    events = pool.submit(stream, client, conversation.id)
+    gate.wait_reached()
+    if noun == "agent":
+        client.agents.delete(conversation.agent_id)
+    else:
+        client.conversations.delete(conversation.id)
+    assert of_type(events.result(TIMEOUT), "stop_reason")[0].stop_reason == "cancelled"
+    assert refused(404, lambda: send(client, conversation.id))["detail"]
+
+
+@requirement("busy.changes-do-not-wait")
+def test_agents_blocks_and_conversations_are_changed_while_a_run_is_on(
+    client: Letta, agent: AgentState, gate: Gate, pool: ThreadPoolExecutor
+) -> None:
+    reply = pool.submit(send, client, "default", agent_id=agent.id)
+    gate.wait_reached()
+    assert client.agents.update(agent.id, description="busy").description == "busy"
+    assert client.agents.blocks.update("human", agent_id=agent.id, value="Name: Ada.").value == "Name: Ada."
+    assert client.agents.recompile(agent.id)
+    assert types(client.agents.messages.list(agent.id, order="asc")) == ["system_message", "user_message"]
+    assert "is currently being processed" in refused(409, lambda: client.agents.messages.reset(agent.id))["detail"]
+    gate.open()
+    assert answer(reply.result(TIMEOUT)) == "finally"

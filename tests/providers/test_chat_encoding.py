@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.messages import (
+    ApprovalPart,
     Base64Image,
     ImagePart,
     Message,
@@ -52,9 +54,12 @@ ANYTHING = ToolSpec(
 )
 
 
+_numbers = count(1)
+
+
 def message(role: Role, *parts: Part, id_: str = "", **fields: Any) -> Message:
     return Message(
-        id=id_ or f"message-{id(parts)}",
+        id=id_ or f"message-{next(_numbers)}",
         agent_id="agent-1",
         conversation_id="conv-1",
         role=role,
@@ -125,14 +130,16 @@ def test_a_conversation_with_tools_is_sent_in_order() -> None:
     ]
 
 
-def test_approval_messages_are_calls_and_returns_like_others() -> None:
+def test_the_record_of_a_persons_answer_is_not_sent_only_what_came_of_it() -> None:
     assert [
         m["role"]
         for m in sent(
-            message("approval", ToolCallPart("a", "search", "{}")),
-            message("approval", ToolReturnPart("a", "search", "done")),
+            message("assistant", ToolCallPart("a", "search", "{}"), ToolCallPart("b", "search", "{}")),
+            message("approval", ApprovalPart("a", approve=True), ToolReturnPart("b", "search", "from the client")),
+            message("tool", ToolReturnPart("a", "search", "found")),
+            message("tool", ToolReturnPart("b", "search", "from the client")),
         )
-    ] == ["assistant", "tool"]
+    ] == ["assistant", "tool", "tool"]
 
 
 @pytest.mark.parametrize(

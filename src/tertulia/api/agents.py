@@ -12,7 +12,7 @@ from tertulia.api.wire.agents import CreateAgentBody, UpdateAgentBody, agent_cha
 from tertulia.api.wire.model_settings import SHAPES, settings_from_wire
 from tertulia.api.wire.shorthands import Told, check_description, told, with_shorthands
 from tertulia.api.wire.tools import ToolBody, tool_body
-from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.runs import StopReason
 from tertulia.ports.store import AgentQuery
@@ -147,19 +147,12 @@ async def list_tools_for_agent(
 
 @router.patch("/v1/agents/{agent_id}/tools/attach/{tool_id}", operation_id="attach_tool_to_agent")
 async def attach_tool_to_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
-    tool_ids = (await services.agents.get(agent_id)).agent.tool_ids
-    if tool_id not in tool_ids:
-        tool_ids = (*tool_ids, tool_id)
-    return agent_state(await services.agents.update(agent_id, {"tool_ids": tool_ids}))
+    return agent_state(await services.agents.attach_tool(agent_id, tool_id))
 
 
 @router.patch("/v1/agents/{agent_id}/tools/detach/{tool_id}", operation_id="detach_tool_from_agent")
 async def detach_tool_from_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
-    tool_ids = (await services.agents.get(agent_id)).agent.tool_ids
-    if tool_id not in tool_ids:
-        raise NotFound("Tool", tool_id)
-    kept = tuple(attached for attached in tool_ids if attached != tool_id)
-    return agent_state(await services.agents.update(agent_id, {"tool_ids": kept}))
+    return agent_state(await services.agents.detach_tool(agent_id, tool_id))
 
 
 def _merged(

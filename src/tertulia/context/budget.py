@@ -88,7 +88,7 @@ class TokenMeter:
         return max(counted, estimated) if model in self._corrections else counted
 
     def _measured(self, message: Message) -> int:
-        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, message.content))
+        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _shown(message)))
         _keep(self._lengths, message.id, length)
         return length
 
@@ -97,10 +97,15 @@ class TokenMeter:
         for message in messages:
             count = self._counts.get(message.id)
             if count is None:
-                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, message.content))
+                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _shown(message)))
                 _keep(self._counts, message.id, count)
             total += count
         return total
+
+
+def _shown(message: Message) -> tuple[Part, ...]:
+    """What a model is shown of a message; of a person's answer to an approval, only what came of it."""
+    return () if message.role == "approval" else message.content
 
 
 def _keep(kept: dict[str, int], message_id: str, value: int) -> None:

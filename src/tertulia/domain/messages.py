@@ -144,7 +144,8 @@ class Compaction(Struct, frozen=True, kw_only=True):
 class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One entry of a log.
 
-    ``otid`` is the client's own id of an input message. ``partial`` marks a reply that was cut off.
+    ``otid`` is the client's own id of an input message. ``partial`` marks a reply that was cut off. An answer that was
+    given to a request as a whole has its ``approval_request_id``, the id of the message that made the calls.
     """
 
     id: str
@@ -163,6 +164,7 @@ class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     model: str | None = None
     is_err: bool = False
     partial: bool = False
+    approval_request_id: str | None = None
     compaction: Compaction | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Tools: what a model is told of one, and the shape of what one returns."""
+"""Tools and skills: what a model is told of them, and the shape of what a tool returns."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,14 @@ class ToolSpec(Struct, frozen=True, kw_only=True):
     parallel: bool = False
     idempotent: bool = False
     return_char_limit: int = 50_000
+
+
+class ClientSkill(Struct, frozen=True, kw_only=True):
+    """Instructions that a client keeps at ``location``, for the model to read with the client's tools when needed."""
+
+    name: str
+    description: str
+    location: str
 
 
 class ToolOutcome(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Agents: creating, changing and showing them with their memory, tools and default conversation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tertulia.context.compiler import is_timezone
-from tertulia.domain.agents import Agent, AgentActivity, AgentType, CompactionSettings
+from tertulia.domain.agents import Agent, AgentActivity, AgentType, BusyPolicy, CompactionSettings
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
@@ -79,6 +79,7 @@ class AgentDraft:
     project_id: str | None = None
     max_files_open: int | None = None
     per_file_view_window_char_limit: int | None = None
+    busy_policy: BusyPolicy | None = None
     memory_blocks: tuple[NewBlock, ...] = ()
     block_ids: tuple[str, ...] = ()
     memory_variables: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -149,6 +150,33 @@ class Agents:
         """Remove the agent and all that was said with it; what it is running is stopped first."""
         await self._runs.cancel_agent(agent_id)
         await self._store.write(lambda tx: tx.agents.delete(agent_id))
+
+    async def attach_tool(self, agent_id: str, tool_id: str) -> AgentView:
+        """Give the agent a tool; one that it has stays where it is."""
+        return await self._with_tools(agent_id, lambda ids: ids if tool_id in ids else (*ids, tool_id))
+
+    async def detach_tool(self, agent_id: str, tool_id: str) -> AgentView:
+        """Take a tool away.
+
+        :raises NotFound: if the agent does not have it.
+        """
+
+        def without(ids: tuple[str, ...]) -> tuple[str, ...]:
+            if tool_id not in ids:
+                raise NotFound("Tool", tool_id)
+            return tuple(id_ for id_ in ids if id_ != tool_id)
+
+        return await self._with_tools(agent_id, without)
+
+    async def _with_tools(self, agent_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> AgentView:
+        def write(tx: Transaction) -> _Loaded:
+            before = tx.agents.get(agent_id)
+            agent = replace(before, tool_ids=change(before.tool_ids), updated_at=utc_now())
+            self._check(agent)
+            tx.agents.update(agent)
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
 
     async def attach_block(self, agent_id: str, block_id: str) -> AgentView:
         def write(tx: Transaction) -> _Loaded:
@@ -240,6 +268,7 @@ class Agents:
             project_id=draft.project_id,
             max_files_open=draft.max_files_open,
             per_file_view_window_char_limit=draft.per_file_view_window_char_limit,
+            busy_policy=draft.busy_policy,
         )
         self._check(agent)
         return agent

@@ -61,7 +61,7 @@ def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, n
         settled.repeats = next((run_id for run_id in earlier.values() if run_id), settled.repeats)
         fresh = {id_: part for id_, part in given.items() if id_ in pending}
         if fresh:
-            settled.messages.append(_record(answer, tuple(fresh.values()), run, now))
+            settled.messages.append(_record(answer, tuple(fresh.values()), _asked(history).id, run, now))
             for id_, part in fresh.items():
                 _apply(settled, pending.pop(id_), part, run, now)
     if settled.messages:
@@ -83,7 +83,7 @@ def refuse_if_pending(history: Sequence[Message]) -> None:
 def expired(history: Sequence[Message], run: Run, now: datetime, deadline: timedelta) -> list[Message]:
     """Denials for the pending calls if they have waited longer than the deadline; they block nobody for ever."""
     pending = pending_calls(history)
-    if not pending or now - _asked_at(history) < deadline:
+    if not pending or now - _asked(history).created_at < deadline:
         return []
     reason = f"No answer came within {deadline}. The call was not run."
     return [_return_message(_denied(call, reason), run, now) for call in pending]
@@ -120,7 +120,9 @@ def _same(stored: object, given: ApprovalPart | ToolReturnPart) -> bool:
     return stored == given
 
 
-def _record(answer: NewAnswer, parts: tuple[ApprovalPart | ToolReturnPart, ...], run: Run, now: datetime) -> Message:
+def _record(
+    answer: NewAnswer, parts: tuple[ApprovalPart | ToolReturnPart, ...], asked_id: str, run: Run, now: datetime
+) -> Message:
     """The answer as it was given, for those who read the history; models are shown what came of it."""
     return Message(
         id=new_message_id(),
@@ -132,6 +134,7 @@ def _record(answer: NewAnswer, parts: tuple[ApprovalPart | ToolReturnPart, ...],
         run_id=run.id,
         otid=answer.otid,
         group_id=answer.group_id,
+        approval_request_id=asked_id if answer.decision is not None else None,
     )
 
 
@@ -154,8 +157,9 @@ def _denied(call: ToolCallPart, reason: str) -> ToolReturnPart:
     return ToolReturnPart(tool_call_id=call.id, name=call.name, content=reason, status="error")
 
 
-def _asked_at(history: Sequence[Message]) -> datetime:
-    return next(message.created_at for message in reversed(history) if message.role == "assistant")
+def _asked(history: Sequence[Message]) -> Message:
+    """The reply whose calls are pending: only the last one can have any."""
+    return next(message for message in reversed(history) if message.role == "assistant")
 
 
 def _return_message(part: ToolReturnPart, run: Run, now: datetime) -> Message:

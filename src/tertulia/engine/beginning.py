@@ -59,7 +59,7 @@ def begin(
     :raises NothingPending: if an answer is to a call that waits for none.
     :raises Conflict: if only some of the messages were sent before.
     """
-    known = _sent_before(request, run, tx)
+    known = _sent_before(request, run, tx) if run.queued_request is None else _begun_before(run, tx)
     if known is not None:
         return known
     if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
@@ -111,6 +111,12 @@ def stored(message: NewMessage, run: Run) -> Message:
         group_id=message.group_id,
         batch_item_id=message.batch_item_id,
     )
+
+
+def _begun_before(run: Run, tx: Transaction) -> Run | None:
+    """The run itself if its turn came already: two ends may have looked for the next run at once."""
+    now = tx.runs.get(run.id)
+    return None if now.status == "created" else now
 
 
 def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:

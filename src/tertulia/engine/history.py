@@ -13,13 +13,16 @@ import structlog
 
 from tertulia.context.pairing import is_paired, paired, unanswered
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.messages import Message, ToolCallPart
+from tertulia.domain.messages import Message, TextPart, ToolCallPart
 from tertulia.ports.store import Store, Transaction
 
 _log = structlog.get_logger(__name__)
 
-KEPT_MESSAGES = 50_000
-"""How many messages of all conversations together are kept; the least recently used go first."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""About how much memory the kept histories of all conversations may take; the least recently used go first."""
+
+MESSAGE_BYTES = 1_000
+"""What a short message takes as objects."""
 
 
 @dataclass(slots=True)
@@ -32,11 +35,13 @@ class History:
     head: int
     messages: list[Message] = field(default_factory=list[Message])
     call_ids: set[str] = field(default_factory=set[str])
+    size: int = 0  # about how many bytes it takes in memory
     _sound: int = 0  # how many of the first messages are known to be paired
 
     def append(self, messages: Sequence[Message], head: int) -> None:
         """Go on with what was just written."""
         self.messages.extend(messages)
+        self.size += sum(map(_size, messages))
         self.call_ids.update(call.id for message in messages for call in message.tool_calls)
         self.head = head
 
@@ -74,15 +79,15 @@ class Histories:
         """Keep it for the conversation's next message."""
         self.forget(history.conversation_id)
         self._kept[history.conversation_id] = history
-        self._size += len(history.messages)
-        while self._size > KEPT_MESSAGES and len(self._kept) > 1:
+        self._size += history.size
+        while self._size > KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
-            self._size -= len(oldest.messages)
+            self._size -= oldest.size
 
     def forget(self, conversation_id: str) -> None:
         kept = self._kept.pop(conversation_id, None)
         if kept is not None:
-            self._size -= len(kept.messages)
+            self._size -= kept.size
 
     def _take(self, conversation: Conversation) -> History:
         start, epoch = conversation.context_from, conversation.epoch
@@ -91,6 +96,10 @@ class Histories:
         if kept is not None and (kept.epoch, kept.start) == (epoch, start) and kept.head <= conversation.head:
             return kept
         return History(conversation.id, epoch, start, start)
+
+
+def _size(message: Message) -> int:
+    return MESSAGE_BYTES + sum(len(part.text) for part in message.content if isinstance(part, TextPart))
 
 
 def _range(conversation_id: str, start: int, stop: int, tx: Transaction) -> list[Message]:

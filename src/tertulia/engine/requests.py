@@ -7,7 +7,7 @@ import msgspec
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.messages import ApprovalPart, Part, Role, ToolReturnPart
 from tertulia.domain.runs import RequestConfig
-from tertulia.domain.tools import ToolSpec
+from tertulia.domain.tools import ClientSkill, ToolSpec
 
 DEFAULT_MAX_STEPS = 50
 
@@ -46,14 +46,15 @@ class SendRequest:
     """Messages for a conversation (its stored id) and how they are to be answered.
 
     ``busy`` says what to do when the conversation is answering another message; None is the agent's way, or reject.
-    ``client_tools`` run on the client's side. The overrides hold for this run alone and go before the conversation's
-    and the agent's own.
+    ``client_tools`` run on the client's side; ``client_skills`` are named at the end of this run's system prompt and
+    kept nowhere. The overrides hold for this run alone and go before the conversation's and the agent's own.
     """
 
     conversation_id: str
     messages: tuple[NewMessage, ...] = ()
     answers: tuple[NewAnswer, ...] = ()
     client_tools: tuple[ToolSpec, ...] = ()
+    client_skills: tuple[ClientSkill, ...] = ()
     busy: BusyPolicy | None = None
     background: bool = False
     max_steps: int = DEFAULT_MAX_STEPS

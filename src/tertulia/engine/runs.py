@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 from msgspec.structs import replace
 
+from tertulia.context.skills import with_skills
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import ConversationBusy, NotFound, StoreUnavailable, TertuliaError
 from tertulia.domain.events import MessageAdded, RunStarted
@@ -219,6 +220,7 @@ class Runs:
             if message.role == "tool":  # what answers to pending calls came to
                 log.append(MessageAdded(message))
         prompt = (system or seen.system).text if request.override_system is None else request.override_system
+        prompt = with_skills(prompt, request.client_skills)
         turn = self._turn(request, begun, seen, choice, prompt, log, started_ns)
         active = self._active[run.id] = _Active(turn, begun)
         active.task = asyncio.create_task(self._drive(active), name=run.id)

@@ -72,7 +72,7 @@ class FragmentCache:
 class ChatEncoder:
     """Encodes requests for one endpoint, keeping what it encoded of the history."""
 
-    def __init__(self, provider_name: str, quirks: Quirks, *, cache_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, provider_name: str, quirks: Quirks, *, cache_bytes: int = 8 * 1024 * 1024) -> None:
         self._provider_name = provider_name
         self._quirks = quirks
         self._cache = FragmentCache(cache_bytes)
@@ -167,9 +167,11 @@ _PICTURES: Final = b"\x00"  # parts a fragment from the pictures behind it; no J
 
 def _fragment(message: Message, *, reasoning_back: bool) -> bytes:
     """The message as JSON objects with commas between them; empty when there is nothing to send."""
+    if message.role == "approval":
+        return b""  # a person's answer, kept for readers; what came of it is in the returns
     if message.tool_returns:
         return _returns(message.tool_returns)
-    if message.role in {"assistant", "approval"}:
+    if message.role == "assistant":
         return _reply(message, reasoning_back=reasoning_back)
     role = "system" if message.role == "system" else "user"
     encoded: dict[str, Any] = {"role": role, "content": _content(message)}

@@ -20,16 +20,18 @@ _OPCODES_BETWEEN_LOOKS: Final = 1000
 
 
 class TookTooLong(Exception):
-    """A read went past its deadline and was given up."""
+    """A read was given up because it went past its deadline, or would have had to wait."""
 
 
 class Reader:
-    """One thread at a time."""
+    """For one thread at a time. One that never ``waits`` for a lock is fit for the event loop's."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, *, waits: bool = True) -> None:
         self._connection = connection
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         self._driver.execute("PRAGMA query_only = ON")
+        if not waits:
+            self._driver.execute("PRAGMA busy_timeout = 0")
         self._driver.set_progress_handler(self._is_late, _OPCODES_BETWEEN_LOOKS)
         self._session = Session(connection, read_only=True)
         self._transaction = SqlTransaction(self._session)
@@ -38,7 +40,7 @@ class Reader:
     def read(self, work: Callable[[Transaction], T], *, seconds: float | None = None, may_lag: bool = False) -> T:
         """Run the work; see :class:`~tertulia.store.sql.session.Session` for ``may_lag``.
 
-        :raises TookTooLong: if the database spends more than ``seconds`` on it.
+        :raises TookTooLong: if the database spends more than ``seconds`` on it, or cannot serve it at once.
         :raises SearchIndexBehind: if it searches and the index may not lag but does.
         """
         self._session.may_lag = may_lag
@@ -47,12 +49,10 @@ class Reader:
             self._driver.execute("BEGIN")
             return work(self._transaction)
         except (sqlite3.Error, DBAPIError) as error:
-            if self._is_late():
-                raise TookTooLong from error
             failure = translated(error)
             if failure is error:
                 raise
-            raise failure from error
+            raise (failure if seconds is None else TookTooLong()) from error
         finally:
             self._deadline = None
             if self._driver.in_transaction:

@@ -111,7 +111,7 @@ class SqliteStore:
         self._lock = lock
         self._writer = Writer(connection)
         self._loop = asyncio.get_running_loop()
-        self._here = Reader(engine.connect())
+        self._here = Reader(engine.connect(), waits=False)
         self._elsewhere: SimpleQueue[Reader] = SimpleQueue()
         for _ in range(_READER_THREADS):
             self._elsewhere.put(Reader(engine.connect()))

@@ -27,6 +27,8 @@ _INDEX_FROM: Final = 100
 """How many messages may wait for the search index: adding one costs 15 µs, beginning to add any 200 µs."""
 _INDEX_AT_MOST: Final = 500
 """How many messages are added at once, while writes wait."""
+_INDEX_ANYWAY: Final = 2000
+"""How many may wait while there are writes to do first."""
 
 _log = structlog.get_logger(__name__)
 
@@ -116,7 +118,7 @@ class Writer:
     def _index_some(self) -> None:
         """Keep the search index close behind. If that fails, a search will try again and tell its caller."""
         try:
-            if backlog(self._session) < _INDEX_FROM:
+            if backlog(self._session) < (_INDEX_FROM if self._queue.empty() else _INDEX_ANYWAY):
                 return
             self._driver.execute("BEGIN IMMEDIATE")
             index_messages(self._session, _INDEX_AT_MOST)

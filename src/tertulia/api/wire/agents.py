@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import Field
 
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
-from tertulia.api.wire.common import JsonObject, PositiveCount, RequestModel
+from tertulia.api.wire.common import BodyModel, JsonObject, PositiveCount
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_from_wire
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat
 from tertulia.api.wire.requests import MessageCreateParam, new_message
@@ -21,7 +21,7 @@ from tertulia.engine.agents import AgentDraft, NewBlock
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
 
 
-class _AgentFields(RequestModel):
+class _AgentFields(BodyModel):
     """What can be said of an agent both when it is made and when it is changed."""
 
     system: str | None = None

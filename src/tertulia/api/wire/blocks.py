@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from tertulia.api.wire.common import MAX_INT, JsonObject, RequestModel, ResponseModel
+from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, ResponseModel
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.ids import new_block_id
@@ -32,7 +32,7 @@ class BlockBody(ResponseModel):
     last_updated_by_id: str | None = None
 
 
-class _BlockExtras(RequestModel):
+class _BlockExtras(BodyModel):
     """The fields that are optional both when a block is made and when it is changed."""
 
     description: str | None = None

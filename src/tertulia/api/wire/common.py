@@ -1,15 +1,37 @@
 """What every wire shape is made of: strict request models, complete response models, instants, JSON values."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+
+log = structlog.get_logger(__name__)
 
 
 class RequestModel(BaseModel):
-    """A request body. Fields nobody knows are refused, never ignored."""
+    """A part of a request. Fields nobody knows are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+
+class BodyModel(RequestModel):
+    """The body of an operation.
+
+    Clients of other releases of the API send fields that this one does not have. Those are let through, as the retired
+    server did, and named in the log; a field that is known and cannot be honoured is refused.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_unknown(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            unknown = sorted(set(map(str, cast("dict[Any, Any]", body))) - cls.model_fields.keys())
+            if unknown:
+                log.warning("unknown_fields_ignored", body=cls.__name__, fields=unknown[:20])
+        return cast("Any", body)
 
 
 class ResponseModel(BaseModel):

@@ -40,23 +40,39 @@ class ToolReturnParam(SentModel):
     stderr: list[str] | None = None
 
 
+Approval: TypeAlias = Annotated[
+    Annotated[ApprovalReturnParam, Tag("~approval")] | Annotated[ToolReturnParam, Tag("~tool")],
+    told_apart({"approval": "~approval", "tool": "~tool"}, {"approve": "~approval", "tool_return": "~tool"}),
+]
+
+
 class ApprovalCreateParam(SentModel):
-    """The answer to an approval request."""
+    """Answers to an approval request: call by call in ``approvals``, or with ``approve`` to all of its calls at once.
+
+    Clients that know both forms send both; then ``approvals`` says it.
+    """
 
     type: Literal["approval"] = "approval"
-    approvals: list[ApprovalReturnParam | ToolReturnParam] | None = None
+    approvals: list[Approval] | None = None
     approve: bool | None = None
     approval_request_id: str | None = None
     reason: str | None = None
     otid: str | None = None
     group_id: str | None = None
 
+    @model_validator(mode="after")
+    def _answers_something(self) -> Self:
+        if not self.approvals and self.approve is None:
+            message = "must have 'approvals' or 'approve'"
+            raise ValueError(message)
+        return self
+
 
 class ToolReturnCreate(SentModel):
     """What tools on the client's side returned."""
 
     type: Literal["tool_return"] = "tool_return"
-    tool_returns: list[ToolReturnParam]
+    tool_returns: Annotated[list[ToolReturnParam], Field(min_length=1)]
     otid: str | None = None
     group_id: str | None = None
 

@@ -10,7 +10,7 @@ from tertulia.domain.messages import ImagePart
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.local.envelope import Constraint, constraint
-from tertulia.providers.local.layouts import Layout
+from tertulia.providers.local.layouts import Layout, Turn
 
 _INEXPRESSIBLE: Final = (
     "reasoning",
@@ -64,11 +64,23 @@ def make_body(request: ModelRequest, layout: Layout) -> Body:
     return Body(data, prompt + (max_tokens or _UNBOUNDED_REPLY), enveloped)
 
 
+def opening_body(layout: Layout) -> bytes | None:
+    """The request that lets a model read what all chats of the layout begin with; None if they begin differently."""
+    opening = layout.opening()
+    if not opening:
+        return None
+    # A question without a word in it, so that the last turn before it is closed as in any other chat.
+    turns = [*opening, Turn("user", "")]
+    return msgspec.json.encode({"messages": turns, "max_tokens": 1, "temperature": 0.0, "id_slot": 0})
+
+
 def _constraint(request: ModelRequest, settings: ModelSettings | None, layout: Layout) -> Constraint | None:
     tool_choice = request.tool_choice
     if tool_choice == "auto" and not layout.calls_again and request.messages and request.messages[-1].role == "tool":
         tool_choice = "none"
-    return constraint(request.tools, tool_choice, settings and settings.response_format)
+    return constraint(
+        request.tools, tool_choice, settings and settings.response_format, always_enveloped=layout.always_enveloped
+    )
 
 
 def _refuse_inexpressible(settings: ModelSettings) -> None:

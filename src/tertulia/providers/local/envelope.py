@@ -39,19 +39,25 @@ class Constraint:
 
 
 def constraint(
-    tools: Sequence[ToolSpec], tool_choice: str, response_format: dict[str, Any] | None, *, may_reply: bool = True
+    tools: Sequence[ToolSpec],
+    tool_choice: str,
+    response_format: dict[str, Any] | None,
+    *,
+    always_enveloped: bool = False,
 ) -> Constraint | None:
     """The constraint of a request; None if the model may write what it likes.
+
+    ``always_enveloped`` asks for a reply object even where there is no tool to call.
 
     :raises InvalidArgument: if the response format is not of the API's three, or the tool choice names no tool.
     """
     wanted = _wanted_schema(response_format)
     callable_tools = _chosen(tools, tool_choice)
-    if not callable_tools:
+    if not callable_tools and not always_enveloped:
         return None if wanted is None else Constraint(wanted, enveloped=False)
     definitions: dict[str, Any] = {}
     choices = [_call_schema(tool, definitions) for tool in callable_tools]
-    if tool_choice == "auto" and may_reply:
+    if tool_choice == "auto" or not callable_tools:
         answer = {"type": "string"} if wanted is None else _hoisted(wanted, "reply", definitions)
         choices.insert(0, _object(reply=answer))
     schema: dict[str, Any] = choices[0] if len(choices) == 1 else {"anyOf": choices}

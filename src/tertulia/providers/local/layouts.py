@@ -28,7 +28,8 @@ class Turn(msgspec.Struct, frozen=True):
 class Layout(Protocol):
     """``temperature`` and ``max_tokens`` are what a request gets whose user set none; None leaves it to the runtime.
 
-    A layout whose ``calls_again`` is false gets one round of tool calls a message, and then has to reply.
+    A layout whose ``calls_again`` is false gets one round of tool calls a message, and then has to reply. One that is
+    ``always_enveloped`` has replies as JSON objects even where there are no tools.
     """
 
     @property
@@ -37,6 +38,12 @@ class Layout(Protocol):
     def max_tokens(self) -> int | None: ...
     @property
     def calls_again(self) -> bool: ...
+    @property
+    def always_enveloped(self) -> bool: ...
+
+    def opening(self) -> list[Turn]:
+        """The turns that every chat begins with; none if chats have nothing in common."""
+        ...
 
     def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
         """The chat. ``enveloped``: the reply will be a reply-or-call object, so earlier replies are shown as such."""
@@ -60,6 +67,10 @@ class ChatLayout:
     temperature: float | None = None
     max_tokens: int | None = None
     calls_again: bool = True
+    always_enveloped: bool = False
+
+    def opening(self) -> list[Turn]:
+        return []
 
     def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
         system = request.system

@@ -55,15 +55,23 @@ class NotesLayout:
     temperature: float | None = 0.0
     max_tokens: int | None = 256
     calls_again: bool = False
+    always_enveloped: bool = True
 
-    def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
-        turns = [Turn("system", f"{_SYSTEM}\nTools: {_signatures(request.tools)}" if enveloped else _SYSTEM)]
+    def opening(self) -> list[Turn]:
+        """The same for every request, so that the model has to read it only once."""
+        turns = [Turn("system", _SYSTEM)]
         for memory, question, answer in EXAMPLES:
             turns.append(Turn("user", asked([memory], question)))
-            turns.append(Turn("assistant", reply_object(answer) if enveloped else answer))
+            turns.append(Turn("assistant", reply_object(answer)))
+        return turns
+
+    def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
         past, question, results = _parted(request.messages)
         notes = [str(note) for note in _notes(request, past, question)]
-        return [*turns, Turn("user", asked([*notes, *results], question))]
+        text = asked([*notes, *results], question)
+        if enveloped and request.tools and request.tool_choice not in {"auto", "none"}:
+            text = f"Tools: {_signatures(request.tools)}\n{text}"
+        return [*self.opening(), Turn("user", text)]
 
 
 def asked(notes: Sequence[str], question: str) -> str:

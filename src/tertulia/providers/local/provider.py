@@ -10,7 +10,7 @@ import structlog
 from tertulia.domain.errors import InvalidArgument, ProviderBadRequest, ProviderError, ProviderOverloaded
 from tertulia.domain.models import EmbeddingCard, ModelCard
 from tertulia.ports.provider import ModelRequest, ProviderEvent
-from tertulia.providers.local.body import make_body
+from tertulia.providers.local.body import make_body, opening_body
 from tertulia.providers.local.discovery import LocalModel, find_models, runtime_installed
 from tertulia.providers.local.layouts import ChatLayout, Layout, is_small
 from tertulia.providers.local.notes_layout import NotesLayout
@@ -145,7 +145,8 @@ class LocalProvider:
     async def _load(self, model: LocalModel) -> LoadedModel:
         context, threads = self._context(model), self._settings.threads
         _log.info("local_model.loading", model=model.name, file=str(model.path), context=context, threads=threads)
-        options = LoadOptions(path=model.path, context=context, threads=threads)
+        opening = opening_body(layout_for(model))
+        options = LoadOptions(path=model.path, context=context, threads=threads, opening=opening)
         loaded = await asyncio.to_thread(LoadedModel, options)
         _log.info("local_model.loaded", model=model.name, seconds=round(loaded.seconds_to_load, 2))
         return loaded

@@ -20,13 +20,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from tertulia.providers.local.admission import Admission
+from tertulia.providers.local.opening import OpeningFailed, copy_opening
 
 SLOTS: Final = 4
 """Requests decoded side by side. On one thread they share its speed; more wait their turn, first come first served."""
 
 _BATCH: Final = 64
 """Tokens of a prompt read in one go (0.4 s on one thread): how long other replies pause, and a cancel may take."""
+
+_log = structlog.get_logger()
 
 _SILENT: Final = -1
 _PROMPT_CACHE_MIB: Final = 0  # conversations at rest are not kept in memory beside the slots
@@ -38,11 +43,15 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """``context`` is tokens, for all requests together and for each alone."""
+    """``context`` is tokens, for all requests together and for each alone.
+
+    ``opening`` is the body of a request whose prompt begins all others; its reply is thrown away.
+    """
 
     path: Path
     context: int
     threads: int
+    opening: bytes | None = None
 
 
 class LoadedModel:
@@ -149,12 +158,28 @@ def _start(options: LoadOptions) -> Any:
     runtime = import_module("xllamacpp")
     with tempfile.TemporaryDirectory(prefix="tertulia-") as directory:  # readable by us alone
         params = _params(runtime, options)
+        # For the socket nobody will find: a key nobody knows, one thread, and nothing to see.
+        key = secrets.token_hex(32)
+        params.api_keys = [key]
+        params.n_threads_http = 1
+        params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = params.ui = False
+        params.slot_save_path = directory + os.sep
         if hasattr(socket, "AF_UNIX"):
             params.hostnames = [os.fspath(Path(directory, "s.sock"))]  # a name ending so makes it a socket file
         try:
-            return runtime.Server(params)
+            server = runtime.Server(params)
         except RuntimeError as error:
             raise LoadFailed(str(error)) from error
+        if options.opening is not None:
+            _open(server, options.opening, key)
+        return server
+
+
+def _open(server: Any, opening: bytes, key: str) -> None:
+    try:
+        copy_opening(server, opening, SLOTS, key)
+    except OpeningFailed as error:
+        _log.warning("local_model.opening_not_copied", error=str(error))
 
 
 def _params(runtime: Any, options: LoadOptions) -> Any:
@@ -169,9 +194,4 @@ def _params(runtime: Any, options: LoadOptions) -> Any:
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.warmup = False  # the first request does it as well
     params.verbosity = _SILENT
-    # For the socket nobody can find: a key nobody knows, one thread, and nothing to see.
-    params.api_keys = [secrets.token_hex(32)]
-    params.n_threads_http = 1
-    params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = False
-    params.ui = False
     return params

@@ -37,6 +37,11 @@ _SEGMENTS: Final = """
 """
 _BODIES: Final = "SELECT body FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
 _IDS: Final = "SELECT id FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
+_POSITION: Final = """
+    SELECT m.position FROM messages m JOIN conversation_segments s
+        ON s.log_id = m.log_id AND m.position >= s.lo AND (s.hi IS NULL OR m.position < s.hi)
+    WHERE m.id = ? AND s.conversation_id = ?
+"""
 _RUN_BY_OTID: Final = """
     SELECT run_id FROM messages WHERE conversation_id = ? AND otid = ? AND run_id IS NOT NULL ORDER BY seq DESC LIMIT 1
 """
@@ -120,19 +125,14 @@ class SqlMessages:
         return _decode(row[0])
 
     def find(self, query: MessageQuery) -> list[Message]:
-        statement = sa.select(messages.c.body).where(*_conditions(query))
-        order: sa.ColumnElement[int] = messages.c.seq
         if query.conversation_id is not None:
-            statement = statement.join(segments, _in_segment()).where(
-                segments.c.conversation_id == query.conversation_id
-            )
-            order = messages.c.position
+            return self._find_in_conversation(query.conversation_id, query)
+        conditions = _conditions(query)
         if query.older_than is not None:
-            statement = statement.where(order < self._place(query, order, query.older_than))
+            conditions.append(messages.c.seq < self._seq(query.older_than))
         if query.newer_than is not None:
-            statement = statement.where(order > self._place(query, order, query.newer_than))
-        statement = statement.order_by(order.asc() if query.ascending else order.desc()).limit(query.limit)
-        return [_decode(body) for body in self._session.first_column(statement)]
+            conditions.append(messages.c.seq > self._seq(query.newer_than))
+        return self._select(conditions, messages.c.seq, query.limit, ascending=query.ascending)
 
     def search(self, query: SearchQuery) -> list[Message]:
         statement = matches(query)
@@ -153,7 +153,10 @@ class SqlMessages:
         return found
 
     def position(self, conversation_id: str, message_id: str) -> int:
-        return self._place(MessageQuery(conversation_id=conversation_id), messages.c.position, message_id)
+        row = self._session.row(_POSITION, message_id, conversation_id)
+        if row is None:
+            raise NotFound("Message", message_id)
+        return row[0]
 
     def truncate(self, conversation_id: str, head: int) -> None:
         self.system(conversation_id)  # or NotFound
@@ -183,29 +186,53 @@ class SqlMessages:
         fresh = {"log_id": log_id, "head": 1, "context_from": 1, "epoch": conversations.c.epoch + 1}
         self._session.change(sa.update(conversations).where(itself).values(fresh))
 
+    def _find_in_conversation(self, conversation_id: str, query: MessageQuery) -> list[Message]:
+        """The segments one by one, so that the index gives each in order and no further than the limit."""
+        older, newer = query.older_than, query.newer_than
+        stop = _END if older is None else self.position(conversation_id, older)
+        start = 0 if newer is None else self.position(conversation_id, newer) + 1
+        conditions = _conditions(query)
+        position = messages.c.position
+        found: list[Message] = []
+        spans = self._spans(conversation_id, start, stop)
+        for log_id, first, last in spans if query.ascending else reversed(spans):
+            left = None if query.limit is None else query.limit - len(found)
+            if left == 0:
+                break
+            inside = [messages.c.log_id == log_id, position >= first, position < last]
+            found += self._select([*inside, *conditions], position, left, ascending=query.ascending)
+        return found
+
+    def _select(
+        self,
+        conditions: Sequence[sa.ColumnElement[bool]],
+        order: sa.ColumnElement[int],
+        limit: int | None,
+        *,
+        ascending: bool,
+    ) -> list[Message]:
+        statement = sa.select(messages.c.body).where(*conditions).order_by(order.asc() if ascending else order.desc())
+        return [_decode(body) for body in self._session.first_column(statement.limit(limit))]
+
     def _through_segments(self, statement: str, conversation_id: str, start: int, stop: int) -> list[Any]:
         """The first column of ``statement`` run on each log that holds positions ``start`` to ``stop`` - 1."""
         found: list[Any] = []
-        for lo, hi, log_id in self._session.rows(_SEGMENTS, conversation_id, stop, start):
-            last = stop if hi is None else min(hi, stop)
-            found += [value for (value,) in self._session.rows(statement, log_id, max(lo, start), last)]
+        for span in self._spans(conversation_id, start, stop):
+            found += [value for (value,) in self._session.rows(statement, *span)]
         return found
 
-    def _place(self, query: MessageQuery, order: sa.ColumnElement[int], message_id: str) -> int:
-        statement = sa.select(order).where(messages.c.id == message_id)
-        if query.conversation_id is not None:
-            statement = statement.join(segments, _in_segment()).where(
-                segments.c.conversation_id == query.conversation_id
-            )
-        place = self._session.connection.execute(statement).scalar()
-        if place is None:
+    def _spans(self, conversation_id: str, start: int, stop: int) -> list[tuple[str, int, int]]:
+        """Which positions of which logs are the conversation's ``start`` to ``stop`` - 1, oldest first."""
+        return [
+            (log_id, max(lo, start), stop if hi is None else min(hi, stop))
+            for lo, hi, log_id in self._session.rows(_SEGMENTS, conversation_id, stop, start)
+        ]
+
+    def _seq(self, message_id: str) -> int:
+        row = self._session.row("SELECT seq FROM messages WHERE id = ?", message_id)
+        if row is None:
             raise NotFound("Message", message_id)
-        return place
-
-
-def _in_segment() -> sa.ColumnElement[bool]:
-    inside = segments.c.hi.is_(None) | (messages.c.position < segments.c.hi)
-    return (messages.c.log_id == segments.c.log_id) & (messages.c.position >= segments.c.lo) & inside
+        return row[0]
 
 
 def _conditions(query: MessageQuery) -> list[sa.ColumnElement[bool]]:
