@@ -17,12 +17,17 @@ Answers: TypeAlias = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A layout made of one function of the request; greedy and bounded like the one in use."""
+    """A layout made of one function of the request; with the sampling of the one in use."""
 
     build: Callable[[ModelRequest, Answers], list[Turn]]
     temperature: float | None = 0.0
     max_tokens: int | None = 256
+    repeat_penalty: float | None = 1.05
     calls_again: bool = False
+    always_enveloped: bool = False
+
+    def opening(self) -> list[Turn]:
+        return []
 
     def turns(self, request: ModelRequest, *, enveloped: bool) -> list[Turn]:
         return self.build(request, reply_object if enveloped else str)
@@ -93,17 +98,21 @@ def _notes(*, examples: int, by_perspective: bool, most: int | None, history: bo
 
 
 CANDIDATES: Final[dict[str, Layout]] = {
-    "the compiled prompt as system": ChatLayout(temperature=0.0, max_tokens=256),
+    "the compiled prompt as system": ChatLayout(temperature=0.0, max_tokens=256, repeat_penalty=1.05),
     "blocks alone as system": Tried(_blocks_in_system),
     "persona as system, human before the question": Tried(_blocks_in_question),
     "context, question, answer": Tried(_context_question_answer),
     "all notes, no examples": _notes(examples=0, by_perspective=False, most=None),
-    "all notes, 6 examples": _notes(examples=6, by_perspective=False, most=None),
+    "all notes, 5 examples": _notes(examples=5, by_perspective=False, most=None),
     "notes by perspective, no examples": _notes(examples=0, by_perspective=True, most=None),
-    "notes by perspective, 3 examples": _notes(examples=3, by_perspective=True, most=None),
-    "notes by perspective, 6 examples": _notes(examples=6, by_perspective=True, most=None),
-    "nearest note, 6 examples": _notes(examples=6, by_perspective=True, most=1),
+    "notes by perspective, 2 examples": _notes(examples=2, by_perspective=True, most=None),
+    "notes by perspective, 5 examples": _notes(examples=5, by_perspective=True, most=None),
+    "nearest note, 5 examples": _notes(examples=5, by_perspective=True, most=1),
     "3 nearest notes, no examples": _notes(examples=0, by_perspective=True, most=3),
-    "3 nearest notes, 6 examples, history as turns": _notes(examples=6, by_perspective=True, most=3, history=True),
-    "3 nearest notes, 6 examples, history as notes (in use)": NotesLayout(),
+    "3 nearest notes, 5 examples, history as turns": _notes(examples=5, by_perspective=True, most=3, history=True),
+    "3 nearest notes, 5 examples, history as notes (in use)": NotesLayout(),
+    "the same at temperature 0.5": NotesLayout(temperature=0.5),
+    "the same at temperature 1.0": NotesLayout(temperature=1.0),
+    "the same without a repeat penalty": NotesLayout(repeat_penalty=None),
+    "the same with a repeat penalty of 1.2": NotesLayout(repeat_penalty=1.2),
 }

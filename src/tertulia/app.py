@@ -16,10 +16,10 @@ from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store
 from tertulia.providers.catalogue import build_catalogue
 from tertulia.providers.local import LocalProvider
-from tertulia.settings import Settings
+from tertulia.settings import Settings, WebSettings
 from tertulia.store.event_log import LocalEventLog
 from tertulia.store.sqlite import open_sqlite
-from tertulia.tools import BUILTIN_TOOLS
+from tertulia.tools import builtin_tools
 
 log = structlog.get_logger(__name__)
 
@@ -74,14 +74,17 @@ async def open_services(settings: Settings) -> Services:
         await store.close()
         raise
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    return services_over(store, catalogue, ApiSettings(api_key=key, max_body_bytes=settings.max_body_bytes))
+    api_settings = ApiSettings(api_key=key, max_body_bytes=settings.max_body_bytes)
+    return services_over(store, catalogue, api_settings, settings.web)
 
 
-def services_over(store: Store, catalogue: Catalogue, settings: ApiSettings) -> Services:
+def services_over(
+    store: Store, catalogue: Catalogue, settings: ApiSettings, web: WebSettings | None = None
+) -> Services:
     """The services over an open store and a catalogue of models."""
     events = LocalEventLog(store)
     histories = Histories(store)
-    tools = {tool.spec.id: tool for tool in BUILTIN_TOOLS}
+    tools = {tool.spec.id: tool for tool in builtin_tools(web or WebSettings())}
     runs = Runs(store, events, catalogue, tools, histories)
     return Services(
         store=store,

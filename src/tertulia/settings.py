@@ -77,6 +77,27 @@ class ProviderSettings:
     retries: int = 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """What the tools for the web are built from. Of two search services the one with a key is asked."""
+
+    exa_api_key: str | None = field(default=None, repr=False)
+    searxng_base_url: str | None = None
+    allow_private_addresses: bool = False
+
+
+def _checked_address(url: str) -> str:
+    """The address without a slash at its end.
+
+    :raises ValueError: if it is no http(s) address.
+    """
+    parts = urlsplit(url.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        message = f"'{url}' is not an address such as http://127.0.0.1:8080"
+        raise ValueError(message)
+    return parts._replace(path=parts.path.rstrip("/")).geturl()
+
+
 def _checked_base_url(url: str) -> str:
     """The address without a slash at its end; one without a path gets ``/v1``, which every such server listens under.
 
@@ -90,6 +111,7 @@ def _checked_base_url(url: str) -> str:
     return parts._replace(path=path).geturl()
 
 
+Address: TypeAlias = Annotated[str, AfterValidator(_checked_address)]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_checked_base_url)]
 
 
@@ -152,6 +174,10 @@ class Settings(BaseSettings):
     model_idle_timeout: Annotated[float, Field(gt=0)] = 300
     model_retries: Annotated[int, Field(ge=0, le=10)] = 2
 
+    exa_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("EXA_API_KEY"))
+    searxng_base_url: Address | None = Field(default=None, validation_alias=_shared("SEARXNG_BASE_URL"))
+    allow_private_addresses: bool = False
+
     @field_validator("data_dir", "models_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -211,6 +237,14 @@ class Settings(BaseSettings):
             connect_timeout=self.model_connect_timeout,
             idle_timeout=self.model_idle_timeout,
             retries=self.model_retries,
+        )
+
+    @property
+    def web(self) -> WebSettings:
+        return WebSettings(
+            exa_api_key=_revealed(self.exa_api_key),
+            searxng_base_url=self.searxng_base_url,
+            allow_private_addresses=self.allow_private_addresses,
         )
 
     def _known_endpoints(self) -> tuple[Endpoint, ...]:

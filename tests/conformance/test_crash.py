@@ -7,7 +7,7 @@ import httpx
 import pytest
 from letta_client import Letta
 
-from tests.conformance.helpers import MODEL, answer, history, of_type, send, types
+from tests.conformance.helpers import MODEL, answer, history, of_type, send, spoken, types
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, call, calls, text
@@ -97,3 +97,29 @@ def test_what_was_stored_is_there_after_a_graceful_stop(
     assert patient.conversations.retrieve(conversation.id).summary == "s"
     assert history(patient, conversation.id) == before
     assert answer(send(patient, conversation.id)) == "ok"
+
+
+@requirement("crash.queued-messages-are-answered")
+def test_a_message_that_waited_its_turn_is_answered_after_a_kill(
+    mortal: ServerProcess, patient: Letta, endpoint: OpenAIEndpoint
+) -> None:
+    agent = patient.agents.create(model=MODEL)
+    conversation = patient.conversations.create(agent_id=agent.id)
+    gate = Gate()
+    endpoint.script([Pause(gate)], text("at last"))
+    options: Any = {"background": True, "extra_body": {"busy_policy": "enqueue"}}
+    running = patient.conversations.messages.create(conversation.id, input="first", **options)
+    gate.wait_reached()
+    waiting = patient.conversations.messages.create(conversation.id, input="second", **options)
+    ping: Any = next(waiting)
+    mortal.kill()
+    for events in (running, waiting):
+        with pytest.raises(httpx.HTTPError):
+            list(events)
+    mortal.start()
+
+    with patient.runs.messages.stream(path_run_id=ping.run_id, starting_after=0) as resumed:
+        assert spoken(list(resumed)) == "at last"
+    assert patient.runs.retrieve(ping.run_id).status == "completed"
+    kept = of_type(history(patient, conversation.id), "user_message")
+    assert [message.content for message in kept] == ["first", "second"]

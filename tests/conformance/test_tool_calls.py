@@ -136,25 +136,14 @@ def test_an_init_tool_is_the_only_choice_of_the_first_step(
     assert set(second.tool_names) == {"conversation_search", "memory_insert"}
 
 
-TOOL_RETURN = {"type": "tool", "tool_call_id": "call_1", "tool_return": "noon", "status": "success"}
-NOT_BUILT: list[dict[str, Any]] = [
-    {"input": "x", "client_tools": [{"name": "local_time", "parameters": {"type": "object", "properties": {}}}]},
-    {"input": "x", "client_skills": [{"name": "cook", "description": "Cooks.", "location": "skills/cook"}]},
-    {"input": "x", "enable_thinking": "true"},
-    {"input": "x", "return_logprobs": True},
-    {"input": "x", "top_logprobs": 2},
-    {"input": "x", "return_token_ids": True},
-    {"messages": [{"type": "approval", "approvals": [TOOL_RETURN]}]},
-    {"messages": [{"type": "approval", "approve": False, "approval_request_id": "message-1"}]},
-    {"messages": [{"type": "tool_return", "tool_returns": [TOOL_RETURN]}]},
-]
+IMPOSSIBLE: list[dict[str, Any]] = [{"enable_thinking": "true"}, {"return_logprobs": True}, {"return_token_ids": True}]
 
 
-@requirement("messages.create.not-built")
-@pytest.mark.parametrize("options", NOT_BUILT, ids=lambda options: list(options)[-1])
-def test_what_is_not_built_is_refused_and_never_forgotten(
+@requirement("messages.create.impossible-options")
+@pytest.mark.parametrize("options", IMPOSSIBLE, ids=lambda options: next(iter(options)))
+def test_an_option_no_model_here_can_serve_is_refused_and_never_forgotten(
     client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint, options: dict[str, Any]
 ) -> None:
-    assert detail(501, lambda: send(client, conversation.id, None, **options))
+    assert next(iter(options)) in detail(400, lambda: send(client, conversation.id, **options))
     assert endpoint.requests == []
     assert types(history(client, conversation.id)) == ["system_message"]

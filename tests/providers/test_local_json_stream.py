@@ -138,6 +138,13 @@ def test_with_tools_a_model_may_reply_or_call() -> None:
     ]
 
 
+def test_a_reply_object_can_be_asked_for_without_tools() -> None:
+    held_to = constraint((), "auto", None, always_enveloped=True)
+    assert list(_schema(held_to)["properties"]) == ["reply"]
+    assert held_to
+    assert held_to.enveloped
+
+
 def test_a_model_that_must_call_cannot_reply() -> None:
     schema = _schema(constraint((_SEARCH, _SAVE), "required", None))
     assert all("reply" not in choice["properties"] for choice in schema["anyOf"])

@@ -23,7 +23,7 @@ from tertulia.domain.messages import (
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import MemoryView, ModelRequest
-from tertulia.providers.local.body import make_body
+from tertulia.providers.local.body import make_body, opening_body
 from tertulia.providers.local.layouts import ChatLayout, Layout, Turn
 from tertulia.providers.local.notes import nearest, notes_of, perspective
 from tertulia.providers.local.notes_layout import NotesLayout
@@ -106,7 +106,7 @@ def test_when_nothing_lies_near_the_first_note_of_each_block_and_the_last_words_
         _message("user", "Tell me a joke."), _message("assistant", "Why did it cross?"), _message("user", "I see, huh?")
     )
     assert asked.startswith("Memory:\nUser: Name: Tomas\nCurrent project: The viola is due in May.\n")
-    assert "Earlier the user said: Tell me a joke.\nEarlier you said: Why did it cross?" in asked
+    assert "User: Tell me a joke.\nEarlier you said: Why did it cross?" in asked
 
 
 def test_what_the_user_told_before_is_remembered_and_what_they_asked_is_not() -> None:
@@ -138,16 +138,25 @@ def test_several_messages_sent_at_once_are_one_question() -> None:
     )
 
 
-def test_the_examples_have_the_form_that_the_reply_is_held_to() -> None:
-    request = _request(_message("user", "Hi"), tools=[_SEARCH])
-    plain = [turn.content for turn in NotesLayout().turns(request, enveloped=False) if turn.role == "assistant"]
-    enveloped = [turn.content for turn in NotesLayout().turns(request, enveloped=True) if turn.role == "assistant"]
-    assert [json.loads(answer) for answer in enveloped] == [{"reply": answer} for answer in plain]
+def test_the_examples_have_the_form_that_every_reply_is_held_to() -> None:
+    body = make_body(_request(_message("user", "Hi")), NotesLayout())
+    assert body.enveloped
+    examples = [turn["content"] for turn in msgspec.json.decode(body.data)["messages"] if turn["role"] == "assistant"]
+    assert [list(json.loads(example)) for example in examples] == [["reply"]] * len(examples)
 
 
-def test_a_small_model_is_told_its_tools_in_a_line() -> None:
-    turns = NotesLayout().turns(_request(_message("user", "Hi"), tools=[_SEARCH]), enveloped=True)
-    assert turns[0].content.endswith("Tools: search(query, limit)")
+def test_all_chats_of_a_small_model_begin_with_the_same_turns() -> None:
+    opening = NotesLayout().opening()
+    for tool_choice, tools in (("auto", ()), ("auto", [_SEARCH]), ("required", [_SEARCH])):
+        request = _request(_message("user", "Hi"), tools=tools, tool_choice=tool_choice)
+        assert NotesLayout().turns(request, enveloped=True)[:-1] == opening
+    assert opening_body(NotesLayout()) is not None
+    assert opening_body(ChatLayout()) is None
+
+
+def test_a_small_model_is_told_its_tools_when_it_has_to_call_one() -> None:
+    request = _request(_message("user", "Hi"), tools=[_SEARCH], tool_choice="required")
+    assert NotesLayout().turns(request, enveloped=True)[-1].content.startswith("Tools: search(query, limit)\nMemory:")
 
 
 _TEXT = st.text(max_size=60)
@@ -235,6 +244,7 @@ def test_what_the_user_sets_is_sent_and_what_they_do_not_is_the_layouts_choice()
     unset = ModelSettings(provider_type="openai", parallel_tool_calls=True, strict=True)
     sent = _sent(_request(_message("user", "Hi"), settings=unset), NotesLayout())
     assert (sent["temperature"], sent["max_tokens"]) == (0.0, 256)
+    assert _sent(_request(_message("user", "Hi")), NotesLayout())["temperature"] == 0.0
     assert "temperature" not in _sent(_request(_message("user", "Hi")), ChatLayout())
 
 
@@ -272,9 +282,13 @@ def test_the_same_request_makes_the_same_bytes() -> None:
 def test_a_small_model_calls_tools_once_a_message_and_then_replies() -> None:
     call, returned = ToolCallPart("call-1", "search", "{}"), ToolReturnPart("call-1", "search", "Nothing.")
     messages = (_message("user", "Search"), _message("assistant", call), _message("tool", returned))
-    assert not make_body(_request(*messages, tools=[_SEARCH]), NotesLayout()).enveloped
-    assert make_body(_request(*messages, tools=[_SEARCH]), ChatLayout()).enveloped
-    assert make_body(_request(*messages, tools=[_SEARCH], tool_choice="required"), NotesLayout()).enveloped
+
+    def grammar(layout: Layout, tool_choice: str = "auto") -> str:
+        return _sent(_request(*messages, tools=[_SEARCH], tool_choice=tool_choice), layout)["grammar"]
+
+    assert '"call"' not in grammar(NotesLayout())
+    assert '"call"' in grammar(NotesLayout(), "required")
+    assert '"call"' in grammar(ChatLayout())
 
 
 def test_the_estimate_of_tokens_covers_prompt_and_reply() -> None:

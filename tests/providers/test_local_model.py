@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -97,7 +98,13 @@ async def test_it_knows_the_memory_and_streams_token_by_token_with_its_usage(loc
     assert finished.usage is not None
     assert finished.usage.prompt_tokens > 100
     assert finished.usage.completion_tokens >= len(events) - 1
-    assert finished.reply["choices"][0]["message"]["content"] == _text(events)
+    assert json.loads(finished.reply["choices"][0]["message"]["content"]) == {"reply": _text(events)}
+
+
+async def test_what_all_prompts_begin_with_is_read_once_for_every_slot(local: LocalProvider) -> None:
+    answers = await asyncio.gather(*(_events(local, _request(f"Hello {at}!", max_tokens=4)) for at in range(SLOTS)))
+    used = [_end(events).usage for events in answers]
+    assert all(usage and usage.cached_input_tokens and usage.cached_input_tokens > 200 for usage in used)
 
 
 async def test_with_tools_it_replies_in_plain_text_all_the_same(local: LocalProvider) -> None:
@@ -125,17 +132,17 @@ async def test_a_json_schema_is_kept(local: LocalProvider) -> None:
         "required": ["name", "dogs"],
         "additionalProperties": False,
     }
-    response_format = {"type": "json_schema", "json_schema": {"name": "user", "schema": schema}}
+    response_format: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "user", "schema": schema}}
     events = await _events(local, _request("Who am I?", response_format=response_format, max_tokens=64))
     assert sorted(json.loads(_text(events))) == ["dogs", "name"]
 
 
 async def test_a_reply_that_reaches_its_bound_says_so(local: LocalProvider) -> None:
-    events = await _events(local, _request("What is my dog's name?", max_tokens=2))
+    events = await _events(local, _request("What is my dog's name?", max_tokens=6))
     finished = _end(events)
     assert finished.reason == "length"
     assert finished.usage is not None
-    assert finished.usage.completion_tokens == 2
+    assert finished.usage.completion_tokens == 6
 
 
 async def test_a_request_beyond_the_context_window_is_refused_with_the_numbers(local: LocalProvider) -> None:
@@ -166,8 +173,8 @@ async def test_nothing_can_connect_to_it(local: LocalProvider) -> None:
     loaded = await local._loading[EMBEDDED_NAME]  # the socket is not for anybody to see, so it has no public name
     scheme, _, path = loaded._server.listening_address.partition("://")
     assert scheme == "unix"
-    assert not Path(path).exists()
-    assert not Path(path).parent.exists()
+    assert not os.path.lexists(path)
+    assert not os.path.lexists(os.path.dirname(path))
 
 
 async def test_it_is_loaded_once_on_first_use_and_unloaded_at_the_end() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, Self
 
 from starlette.types import ASGIApp, Message
@@ -10,7 +11,9 @@ from starlette.types import ASGIApp, Message
 class Exchange:
     """A request under way. ``body`` is what has been answered so far, ``parts`` in the pieces it came in."""
 
-    def __init__(self, app: ASGIApp, method: str, path: str, body: Any = None) -> None:
+    def __init__(
+        self, app: ASGIApp, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
@@ -28,7 +31,10 @@ class Exchange:
             "query_string": b"",
             "root_path": "",
             "scheme": "http",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [
+                (b"content-type", b"application/json"),
+                *((name.lower().encode(), value.encode()) for name, value in (headers or {}).items()),
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),
         }

@@ -29,8 +29,8 @@ router = APIRouter(tags=["agents"])
 )
 async def send_message(agent_id: str, request: Request) -> Response:
     """Send messages to the agent's default conversation. The reply is one object unless ``streaming`` is true."""
-    services, body = services_of(request), await read_body(request, SendBody)
-    return await send(services, agent_id, body, streaming=bool(body.streaming))
+    body = await read_body(request, SendBody)
+    return await send(request, agent_id, body, streaming=bool(body.streaming))
 
 
 @router.post(
@@ -41,8 +41,7 @@ async def send_message(agent_id: str, request: Request) -> Response:
 )
 async def create_agent_message_stream(agent_id: str, request: Request) -> Response:
     """The same with the reply always streamed."""
-    services, body = services_of(request), await read_body(request, SendBody)
-    return await send(services, agent_id, body, streaming=True)
+    return await send(request, agent_id, await read_body(request, SendBody), streaming=True)
 
 
 @router.get("/v1/agents/{agent_id}/messages", operation_id="list_messages", responses=LISTED)

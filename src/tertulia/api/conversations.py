@@ -14,6 +14,7 @@ from tertulia.api.sending import REPLY, STREAMED, cancelled, resume, send
 from tertulia.api.wire.conversations import (
     Conversation,
     CreateConversationBody,
+    PendingCall,
     RecompileBody,
     UpdateConversationBody,
     changes_from_wire,
@@ -39,7 +40,7 @@ async def send_conversation_message(conversation_id: ConversationId, request: Re
     """Send messages and get the reply: a stream of events, or one object with ``streaming: false``."""
     services, body = services_of(request), await read_body(request, ConversationSendBody)
     stored_id = services.conversations.resolve(conversation_id, body.agent_id)
-    return await send(services, stored_id, body, streaming=body.streaming is not False)
+    return await send(request, stored_id, body, streaming=body.streaming is not False)
 
 
 @router.get("/v1/conversations/{conversation_id}/messages", operation_id="list_conversation_messages", responses=LISTED)
@@ -93,6 +94,18 @@ async def cancel_conversation(
     return cancelled(run_ids, f"conversation {conversation_id}")
 
 
+@router.get("/v1/conversations/{conversation_id}/approvals", operation_id="list_conversation_approvals")
+async def list_conversation_approvals(
+    services: CurrentServices, conversation_id: ConversationId, agent_id: str | None = None
+) -> list[PendingCall]:
+    """Ours: the tool calls that wait for an answer, in the order they were made."""
+    stored_id = services.conversations.resolve(conversation_id, agent_id)
+    return [
+        PendingCall(tool_call_id=call.id, name=call.name, arguments=call.arguments, awaits=call.awaits or "approval")
+        for call in await services.conversations.pending_calls(stored_id)
+    ]
+
+
 @router.post(
     "/v1/conversations/{conversation_id}/recompile",
     operation_id="recompile_conversation",
@@ -115,6 +128,21 @@ async def create_conversation(request: Request, agent_id: str) -> Conversation:
     services, body = services_of(request), await read_body(request, CreateConversationBody, optional=True)
     created = await services.conversations.create(agent_id, draft_from_wire(body))
     return await _shown(services, created.id)
+
+
+@router.post("/v1/conversations/{conversation_id}/fork", operation_id="fork_conversation")
+async def fork_conversation(
+    *,
+    services: CurrentServices,
+    conversation_id: ConversationId,
+    agent_id: str | None = None,
+    message_id: str | None = None,
+    hidden: bool = False,
+) -> Conversation:
+    """A new conversation with the history of this one, up to its end or to a message and what its calls came to."""
+    stored_id = services.conversations.resolve(conversation_id, agent_id)
+    fork = await services.conversations.fork(stored_id, message_id or None, hidden=hidden)
+    return await _shown(services, fork.id)
 
 
 @router.get("/v1/conversations", operation_id="list_conversations")

@@ -96,7 +96,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("PATCH", "/v1/conversations/{conversation_id}", "update_conversation", "conversations.update", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/cancel", "cancel_conversation", "conversations.cancel", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/compact", "compact_conversation", "conversations.messages.compact", NOT_YET),
-    Operation("POST", "/v1/conversations/{conversation_id}/fork", "fork_conversation", "conversations.fork", NOT_YET),
+    Operation("POST", "/v1/conversations/{conversation_id}/fork", "fork_conversation", "conversations.fork", BUILT),
     Operation("GET", "/v1/conversations/{conversation_id}/messages", "list_conversation_messages", "conversations.messages.list", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/messages", "send_conversation_message", "conversations.messages.create", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/recompile", "recompile_conversation", "conversations.recompile", BUILT),

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import aclosing
 
-import structlog
 from msgspec import Struct, field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,8 +17,6 @@ from tertulia.domain.runs import RequestConfig, Run, Usage
 from tertulia.engine.fold import joined
 from tertulia.engine.runs import Runs
 
-log = structlog.get_logger(__name__)
-
 
 class Reply(Struct, kw_only=True):
     """What a client is answered that does not stream. Nobody fills in ``logprobs`` and ``turns``."""
@@ -32,7 +29,7 @@ class Reply(Struct, kw_only=True):
 
 
 class BlockingReply(Response):
-    """Waits for the end of one run and answers with all of it. A client that goes away takes the run with it."""
+    """Waits for the end of one run and answers with all of it. The last client that goes away takes the run along."""
 
     media_type = "application/json"
 
@@ -43,12 +40,13 @@ class BlockingReply(Response):
         self._run = run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        folding = asyncio.ensure_future(self._fold())
-        if await outlasts(receive, folding):
+        with self._runs.reading(self._run.id):
+            folding = asyncio.ensure_future(self._fold())
+            stayed = await outlasts(receive, folding)
+        if stayed:
             await folding.result()(scope, receive, send)
-        elif not self._run.background:
-            log.info("client_left", run_id=self._run.id)
-            await self._runs.cancel(self._run.id)
+        else:
+            await self._runs.abandon(self._run)
 
     async def _fold(self) -> Response:
         """The whole reply, or the failure that ended the run."""
@@ -63,7 +61,7 @@ class BlockingReply(Response):
 class _Gathering:
     def __init__(self, run: Run) -> None:
         self._run_id = run.id
-        self._presenter = Presenter(run.id, run.request_config or RequestConfig(), listed=True)
+        self._presenter = Presenter(run.id, run.request_config or RequestConfig(), listed=True, whole=True)
         self._failed: Failed | None = None
         self._reply = Reply(
             stop_reason=StopReasonFrame(stop_reason="error"), usage=usage_frame(run.id, UsageReported(Usage(), 0))
@@ -72,6 +70,7 @@ class _Gathering:
     def add(self, event: Event) -> None:
         match event:
             case Stopped():
+                self._reply.messages += self._presenter.rest()
                 self._reply.stop_reason = StopReasonFrame(stop_reason=event.stop_reason)
             case UsageReported():
                 self._reply.usage = usage_frame(self._run_id, event)

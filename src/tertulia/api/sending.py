@@ -1,29 +1,50 @@
 """Sending messages, going on with a run's stream and stopping runs, for every route that does so."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from starlette.requests import Request
 from starlette.responses import Response
 
-from tertulia.api.deps import Services
+from tertulia.api.deps import Services, services_of
 from tertulia.api.replies import BlockingReply
 from tertulia.api.sse import EventStream
 from tertulia.api.wire.documented import STREAM, LettaResponse
 from tertulia.api.wire.requests import ResumeBody, SendBody, send_request
-from tertulia.domain.errors import Conflict, InvalidArgument, NotFound
+from tertulia.domain.agents import BusyPolicy
+from tertulia.domain.errors import Conflict, InvalidArgument, NotFound, Unprocessable
 from tertulia.domain.runs import Run
 from tertulia.ports.store import Transaction
+
+BUSY_HEADER: Final = "x-tertulia-busy"
+"""Ours: a header, so that clients can send it which do not know the field ``busy_policy`` of the body."""
 
 REPLY: Final[dict[int | str, dict[str, Any]]] = {200: {"model": LettaResponse, "content": STREAM}}
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "description": "The run's frames."}}
 
 
-async def send(services: Services, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
+async def send(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
     """Start a run for the messages and answer with it, in the form that was asked for."""
-    run = await services.runs.start(send_request(conversation_id, body, streaming=streaming))
+    services = services_of(request)
+    wanted = send_request(conversation_id, body, streaming=streaming, busy=busy_policy(request))
+    run = await services.runs.start(wanted)
     if streaming:
         return EventStream(services.runs, run, include_pings=body.include_pings)
     return BlockingReply(services.runs, run)
+
+
+def busy_policy(request: Request) -> BusyPolicy | None:
+    """What the request's header says to do while the conversation answers another message; None if there is none.
+
+    :raises Unprocessable: if it says something else.
+    """
+    said = request.headers.get(BUSY_HEADER)
+    if said is None:
+        return None
+    policy = next((known for known in get_args(BusyPolicy) if known == said.strip().lower()), None)
+    if policy is None:
+        raise Unprocessable(f"The header {BUSY_HEADER} is '{said}'; it takes {', '.join(get_args(BusyPolicy))}.")
+    return policy
 
 
 async def resume(services: Services, conversation_id: str, body: ResumeBody) -> Response:
@@ -45,9 +66,12 @@ def _wanted_run(conversation_id: str, body: ResumeBody, tx: Transaction) -> Run:
         return run
     if body.otid:
         started = tx.messages.runs_by_otid(conversation_id, [body.otid])
-        if body.otid not in started:
+        if body.otid in started:
+            return tx.runs.get(started[body.otid])
+        waiting = next((run for run in tx.runs.queued(conversation_id) if body.otid in run.input_otids), None)
+        if waiting is None:
             raise NotFound("Run for a message", body.otid)
-        return tx.runs.get(started[body.otid])
+        return waiting
     active = tx.runs.active(conversation_id)
     if active is None:
         raise InvalidArgument("INVALID_ARGUMENT: No active runs found for this conversation.")

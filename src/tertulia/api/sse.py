@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -30,11 +29,9 @@ _START: Final[Message] = {
     ],
 }
 
-log = structlog.get_logger(__name__)
-
 
 class EventStream(Response):
-    """Streams one run to one client. A client that goes away takes a foreground run with it.
+    """Streams one run to one client. The last client of a foreground run takes it along when it goes away.
 
     ``after`` is the number of the last frame the client has seen, 0 for none. What ends a stream comes always.
     """
@@ -59,13 +56,14 @@ class EventStream(Response):
             if not self._ended:
                 await send(_body(self._frames.keep_alive(), more_body=True))
 
-        await send(_START)
-        writing = asyncio.ensure_future(self._write(send))
-        if await outlasts(receive, writing, pulse=keep_alive, pulse_seconds=self._ping_seconds):
+        with self._runs.reading(self._run.id):
+            await send(_START)
+            writing = asyncio.ensure_future(self._write(send))
+            stayed = await outlasts(receive, writing, pulse=keep_alive, pulse_seconds=self._ping_seconds)
+        if stayed:
             writing.result()
-        elif not self._run.background:
-            log.info("client_left", run_id=self._run.id)
-            await self._runs.cancel(self._run.id)
+        else:
+            await self._runs.abandon(self._run)
 
     async def _write(self, send: Send) -> None:
         async with aclosing(self._runs.follow(self._run.id)) as batches:

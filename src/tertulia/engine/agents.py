@@ -17,9 +17,11 @@ from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
+from tertulia.engine.approvals import pending_request
 from tertulia.engine.base_tools import base_rules, base_tools
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
+from tertulia.engine.isolation import delete_agents_own_blocks
 from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
@@ -88,7 +90,10 @@ class AgentDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentView:
-    """An agent with everything that is shown of it. ``model`` is None when its provider is not configured any more."""
+    """An agent with everything that is shown of it. ``model`` is None when its provider is not configured any more.
+
+    ``pending_approval`` is what the default conversation waits for: the reply with the calls that have no answer yet.
+    """
 
     agent: Agent
     activity: AgentActivity
@@ -96,6 +101,7 @@ class AgentView:
     tools: list[ToolSpec]
     model: ModelCard | None
     message_ids: list[str]
+    pending_approval: Message | None = None
 
 
 class Agents:
@@ -149,7 +155,12 @@ class Agents:
     async def delete(self, agent_id: str) -> None:
         """Remove the agent and all that was said with it; what it is running is stopped first."""
         await self._runs.cancel_agent(agent_id)
-        await self._store.write(lambda tx: tx.agents.delete(agent_id))
+
+        def write(tx: Transaction) -> None:
+            delete_agents_own_blocks(agent_id, tx)
+            tx.agents.delete(agent_id)
+
+        await self._store.write(write)
 
     async def attach_tool(self, agent_id: str, tool_id: str) -> AgentView:
         """Give the agent a tool; one that it has stays where it is."""
@@ -299,6 +310,7 @@ class Agents:
             tools=[tool.spec for id_ in agent.tool_ids if (tool := self._tools.get(id_))],
             model=model,
             message_ids=loaded.message_ids,
+            pending_approval=loaded.pending_approval,
         )
 
 
@@ -308,6 +320,7 @@ class _Loaded:
     activity: AgentActivity
     blocks: list[Block]
     message_ids: list[str]
+    pending_approval: Message | None
 
 
 def _load(tx: Transaction, agent: Agent) -> _Loaded:
@@ -317,6 +330,7 @@ def _load(tx: Transaction, agent: Agent) -> _Loaded:
         tx.agents.activity(ids)[agent.id],
         tx.blocks.of_agents(ids)[agent.id],
         in_context_ids(tx, default),
+        pending_request(default, tx),
     )
 
 

@@ -10,11 +10,16 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import ApprovalPending, NothingPending
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import ApprovalPart, Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.engine.requests import NewAnswer
+from tertulia.ports.store import Transaction
+
+TAIL = 256
+"""How many of the last messages are looked at for pending calls: more than one reply can call."""
 
 
 @dataclass(slots=True)
@@ -43,6 +48,23 @@ def pending_calls(history: Sequence[Message]) -> list[ToolCallPart]:
         else:
             return []
     return []
+
+
+def pending_request(conversation: Conversation, tx: Transaction) -> Message | None:
+    """The reply that made the calls which wait for an answer, with these alone of what it says; None if none waits."""
+    history = tail(conversation, tx, whole=False)
+    pending = pending_calls(history)
+    return replace(_asked(history), content=tuple(pending)) if pending else None
+
+
+def tail(conversation: Conversation, tx: Transaction, *, whole: bool) -> Sequence[Message]:
+    """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted."""
+    head = conversation.head
+    last = tx.messages.range(conversation.id, max(conversation.context_from, head - 1), head)
+    settled = not last or last[0].role == "user" or (last[0].role == "assistant" and not last[0].tool_calls)
+    if settled and not whole:
+        return last
+    return tx.messages.range(conversation.id, max(conversation.context_from, head - TAIL), head)
 
 
 def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, now: datetime) -> Settlement:

@@ -1,6 +1,5 @@
 """The beginning of a run: one transaction that takes the conversation and stores what was sent, or says why not."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,12 +12,9 @@ from tertulia.domain.errors import Conflict, ConversationBusy, QueueFull
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
-from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle
+from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
 from tertulia.engine.requests import NewMessage, SendRequest, encode_request
 from tertulia.ports.store import Transaction
-
-TAIL = 256
-"""How many of the last messages are looked at for pending calls: more than one reply can call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Begun:
 def snapshot(conversation_id: str, tx: Transaction) -> Snapshot:
     conversation = tx.conversations.get(conversation_id)
     agent = tx.agents.get(conversation.agent_id)
-    blocks = tx.blocks.of_agents([agent.id])[agent.id]
+    blocks = tx.blocks.of_conversation(conversation)
     return Snapshot(conversation, agent, blocks, tx.messages.system(conversation_id))
 
 
@@ -65,18 +61,18 @@ def begin(
     if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
         raise ConversationBusy(tx.runs.queued(run.conversation_id)[-1].id)
     conversation = tx.conversations.get(run.conversation_id)
-    tail = _tail(conversation, tx, whole=bool(request.answers))
+    last = tail(conversation, tx, whole=bool(request.answers))
     if request.answers:
-        settlement = settle(tail, request.answers, run, run.created_at)
+        settlement = settle(last, request.answers, run, run.created_at)
         if settlement.repeats and not request.messages:
             return tx.runs.get(settlement.repeats)
         if settlement.pending and request.messages:
-            refuse_if_pending(tail)
+            refuse_if_pending(last)
         answered = settlement.messages
     else:
-        answered = expired(tail, run, run.created_at, deadline)
+        answered = expired(last, run, run.created_at, deadline)
         if not answered:
-            refuse_if_pending(tail)
+            refuse_if_pending(last)
         settlement = Settlement()
     if run.queued_request is None:
         tx.runs.insert(run)
@@ -155,13 +151,3 @@ def _sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
             run_ids=sorted(set(run_ids.values())),
         )
     return tx.runs.get(next(iter(run_ids.values())))
-
-
-def _tail(conversation: Conversation, tx: Transaction, *, whole: bool) -> Sequence[Message]:
-    """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted."""
-    head = conversation.head
-    last = tx.messages.range(conversation.id, max(conversation.context_from, head - 1), head)
-    settled = not last or last[0].role == "user" or (last[0].role == "assistant" and not last[0].tool_calls)
-    if settled and not whole:
-        return last
-    return tx.messages.range(conversation.id, max(conversation.context_from, head - TAIL), head)

@@ -39,7 +39,7 @@ def recompiled(conversation_id: str, tx: Transaction, *, dry_run: bool, update_t
     """The prompt compiled now from what the transaction sees; stored unless it is a dry run."""
     conversation = tx.conversations.get(conversation_id)
     agent = tx.agents.get(conversation.agent_id)
-    blocks, system = tx.blocks.of_agents([agent.id])[agent.id], tx.messages.system(conversation_id)
+    blocks, system = tx.blocks.of_conversation(conversation), tx.messages.system(conversation_id)
     at = utc_now() if update_timestamp else system.created_at
     anew = _compiled_at(agent, blocks, conversation, system, at)
     if not dry_run:

@@ -1,6 +1,6 @@
 """Conversations: opening, changing, showing and removing an agent's threads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,9 +11,13 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
+from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.models import ModelSettings
+from tertulia.engine.approvals import pending_request
 from tertulia.engine.compiling import recompiled, system_message
+from tertulia.engine.forking import forked
 from tertulia.engine.history import Histories
+from tertulia.engine.isolation import delete_own_blocks, isolate
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import ConversationQuery, Store, Transaction
@@ -21,7 +25,7 @@ from tertulia.ports.store import ConversationQuery, Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationDraft:
-    """What a client says of a conversation to be."""
+    """What a client says of a conversation to be. It gets its own copies of the agent's blocks that it isolates."""
 
     summary: str | None = None
     description: str | None = None
@@ -29,6 +33,7 @@ class ConversationDraft:
     model_settings: ModelSettings | None = None
     context_window_limit: int | None = None
     hidden: bool = False
+    isolated_block_labels: tuple[str, ...] = ()
 
 
 class Conversations:
@@ -74,7 +79,20 @@ class Conversations:
             context_window_limit=draft.context_window_limit,
             hidden=draft.hidden,
         )
-        return await self._store.write(partial(self._insert, conversation))
+        return await self._store.write(partial(self._insert, conversation, draft.isolated_block_labels))
+
+    async def fork(self, conversation_id: str, message_id: str | None = None, *, hidden: bool = False) -> Conversation:
+        """A new conversation that goes on from this one's end, or from a message and what its calls came to.
+
+        :raises NotFound: if there is no such conversation, or no such message in it.
+        :raises Conflict: if the message's tool calls are being run just now.
+        """
+
+        def write(tx: Transaction) -> Conversation:
+            _get(tx, conversation_id)
+            return forked(conversation_id, message_id, tx, hidden=hidden)
+
+        return await self._store.write(write)
 
     async def get(self, conversation_id: str) -> Conversation:
         return await self._store.read(lambda tx: _get(tx, conversation_id))
@@ -85,6 +103,15 @@ class Conversations:
         def read(tx: Transaction) -> tuple[Conversation, list[str]]:
             conversation = _get(tx, conversation_id)
             return conversation, in_context_ids(tx, conversation)
+
+        return await self._store.read(read)
+
+    async def pending_calls(self, conversation_id: str) -> Sequence[ToolCallPart]:
+        """The tool calls that wait for an answer before the conversation goes on."""
+
+        def read(tx: Transaction) -> Sequence[ToolCallPart]:
+            request = pending_request(_get(tx, conversation_id), tx)
+            return request.tool_calls if request else ()
 
         return await self._store.read(read)
 
@@ -120,7 +147,12 @@ class Conversations:
                 f"/v1/agents/{conversation.agent_id}/reset-messages, or delete the agent.",
             )
         await self._runs.cancel_conversation(conversation_id)
-        await self._store.write(lambda tx: tx.conversations.delete(conversation_id))
+
+        def write(tx: Transaction) -> None:
+            delete_own_blocks(tx.conversations.get(conversation_id), tx)
+            tx.conversations.delete(conversation_id)
+
+        await self._store.write(write)
         self._histories.forget(conversation_id)
 
     async def recompile(self, conversation_id: str, *, dry_run: bool) -> str:
@@ -128,10 +160,11 @@ class Conversations:
         work = partial(recompiled, conversation_id, dry_run=dry_run)
         return await (self._store.read(work) if dry_run else self._store.write(work))
 
-    def _insert(self, conversation: Conversation, tx: Transaction) -> Conversation:
+    def _insert(self, conversation: Conversation, labels: Sequence[str], tx: Transaction) -> Conversation:
         agent = tx.agents.get(conversation.agent_id)
         self._check(tx, conversation)
-        blocks = tx.blocks.of_agents([agent.id])[agent.id]
+        conversation = replace(conversation, isolated_block_ids=isolate(labels, agent.id, tx))
+        blocks = tx.blocks.of_conversation(conversation)
         tx.conversations.insert(conversation, system_message(agent, blocks, conversation))
         return tx.conversations.get(conversation.id)
 

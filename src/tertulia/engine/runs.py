@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -79,6 +81,7 @@ class Runs:
         self._approval_deadline = approval_deadline
         self._queue = Queue(store, events)
         self._active: dict[str, _Active] = {}
+        self._readers: Counter[str] = Counter()
         self._closing = False
 
     async def start(self, request: SendRequest) -> Run:
@@ -108,6 +111,23 @@ class Runs:
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The run's events after the sequence id, then those to come; see :class:`EventLog`."""
         return self._events.follow(run_id, after)
+
+    @contextmanager
+    def reading(self, run_id: str) -> Generator[None]:
+        """A client reads the run meanwhile; a retry may be reading the run of the request it repeats."""
+        self._readers[run_id] += 1
+        try:
+            yield
+        finally:
+            self._readers[run_id] -= 1
+            if not self._readers[run_id]:
+                del self._readers[run_id]
+
+    async def abandon(self, run: Run) -> None:
+        """A client of the run went away: nobody will read it any more, unless others do or it is in the background."""
+        if not run.background and run.id not in self._readers:
+            _log.info("client_left", run_id=run.id)
+            await self.cancel(run.id)
 
     async def cancel(self, run_id: str, *, rollback: bool = False) -> bool:
         """Stop a run and wait until its end is durable; False if it was neither running nor waiting here.

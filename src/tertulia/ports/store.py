@@ -186,7 +186,10 @@ class Blocks(Protocol):
     def delete(self, block_id: str) -> None: ...
     def find(self, query: BlockQuery) -> list[Block]: ...
     def of_conversation(self, conversation: Conversation) -> list[Block]:
-        """The blocks a conversation shows: its agent's, those it isolates in place of the ones of the same label."""
+        """The blocks a conversation shows: its agent's, those it isolates in place of the ones of the same label.
+
+        An isolated block that was deleted stands for nothing any more.
+        """
         ...
 
     def of_agents(self, agent_ids: Sequence[str]) -> dict[str, list[Block]]:

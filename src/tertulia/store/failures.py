@@ -14,5 +14,7 @@ def translated(error: BaseException) -> BaseException:
     """StoreUnavailable for what the database could not do; any other error as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, _MISTAKES):
-        return StoreUnavailable(f"The database cannot be used: {cause}")
+        failure = StoreUnavailable(f"The database cannot be used: {cause}")
+        failure.__cause__ = error
+        return failure
     return error

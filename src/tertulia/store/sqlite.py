@@ -71,8 +71,10 @@ def _engine(path: Path) -> sa.Engine:
         driver.create_function("lower", 1, _lower, deterministic=True)
         return driver
 
-    # AUTOCOMMIT is SQLAlchemy's word for leaving BEGIN and COMMIT to us.
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    # AUTOCOMMIT is SQLAlchemy's word for leaving BEGIN and COMMIT to us. Parameters are people's words: not for logs.
+    return sa.create_engine(
+        "sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
+    )
 
 
 def _lower(text: str | None) -> str | None:
@@ -169,8 +171,10 @@ class SqliteStore:
         return await self._loop.run_in_executor(self._threads, read)
 
     def _shut_down(self) -> None:
-        self._threads.shutdown()
-        for _ in range(_READER_THREADS):
-            self._elsewhere.get().close()
-        self._writer.stop()
-        self._lock.release()
+        try:
+            self._threads.shutdown()
+            for _ in range(_READER_THREADS):
+                self._elsewhere.get().close()
+            self._writer.stop()
+        finally:
+            self._lock.release()

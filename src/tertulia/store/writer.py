@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 import sqlalchemy as sa
 import structlog
 
+from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.failures import translated
 from tertulia.store.sql.search import backlog, index_messages
@@ -68,8 +69,12 @@ class Writer:
         """Finish what is queued, move the log into the database file and let go of it. Blocks."""
         self._queue.put(None)
         self._thread.join()
-        self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+        try:
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.warning("the database's log could not be moved into its file; the next start will", error=str(error))
+        finally:
+            self._connection.close()
 
     def _run(self) -> None:
         stopping = False
@@ -98,7 +103,7 @@ class Writer:
             for job in batch:
                 self._attempt(job)
             self._driver.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             self._undo()
             for job in batch:
                 job.error = translated(error)
@@ -107,11 +112,13 @@ class Writer:
         self._driver.execute("SAVEPOINT work")
         try:
             job.result = job.work(self._transaction)
-        except BaseException as error:  # noqa: BLE001  handed to whoever awaits the work
+        except BaseException as error:  # handed to whoever awaits the work
             # Futures refuse StopIteration.
             job.error = RuntimeError("a work raised StopIteration") if isinstance(error, StopIteration) else error
             job.error = translated(job.error)
-            # Without a transaction (a full disk undoes it all) this fails, and with it the batch.
+            if not self._driver.in_transaction:  # a full disk undoes it all
+                lost = StoreUnavailable("The database undid the transaction.")
+                raise (job.error if isinstance(job.error, StoreUnavailable) else lost) from error
             self._driver.execute("ROLLBACK TO work")
         self._driver.execute("RELEASE work")
 

@@ -18,13 +18,13 @@ from tertulia.ports.tool import ToolContext
 async def edit_part(context: ToolContext, label: str, change: Callable[[str], str]) -> Block:
     """Change a part of the block's present value.
 
-    :raises InvalidArgument: if the agent has no block with this label.
+    :raises InvalidArgument: if the conversation has no block with this label.
     :raises BlockReadOnly: if the block is not the agent's to change.
     :raises BlockLimitExceeded: if the value would become too long.
     """
 
     def write(tx: Transaction) -> Block:
-        block = labelled(tx, context.agent_id, label)
+        block = labelled(tx, context, label)
         return tx.blocks.replace(replace(edited_by_agent(block, change(block.value)), updated_at=utc_now()))
 
     return _seen(context, await context.store.write(write))
@@ -37,16 +37,21 @@ async def edit_whole(context: ToolContext, label: str, value: str) -> Block:
     """
 
     def write(tx: Transaction) -> Block:
-        block = labelled(tx, context.agent_id, label)
+        block = labelled(tx, context, label)
         known = replace(edited_by_agent(block, value), version=context.seen_blocks.get(block.id, block.version))
         return tx.blocks.replace(replace(known, updated_at=utc_now()))
 
     return _seen(context, await context.store.write(write))
 
 
-def labelled(tx: Transaction, agent_id: str, label: str) -> Block:
-    """The agent's block of this label."""
-    blocks = tx.blocks.of_agents([agent_id])[agent_id]
+def blocks_of(tx: Transaction, context: ToolContext) -> list[Block]:
+    """The blocks that the model is shown: the agent's, and those of the conversation's own."""
+    return tx.blocks.of_conversation(tx.conversations.get(context.conversation_id))
+
+
+def labelled(tx: Transaction, context: ToolContext, label: str) -> Block:
+    """The block of this label."""
+    blocks = blocks_of(tx, context)
     found = next((block for block in blocks if block.label == label), None)
     if found is None:
         labels = ", ".join(block.label for block in blocks) or "none"

@@ -13,7 +13,7 @@ from tertulia.domain.ids import new_block_id
 from tertulia.ports.store import Transaction
 from tertulia.ports.tool import ToolContext
 from tertulia.tools.base import BuiltinTool
-from tertulia.tools.block_edits import edit_part, edited, labelled
+from tertulia.tools.block_edits import blocks_of, edit_part, edited, labelled
 from tertulia.tools.memory_edits import insert_at, replace_once
 
 Command = Literal["create", "str_replace", "insert", "delete", "rename"]
@@ -44,7 +44,7 @@ async def _create(arguments: MemoryArguments, context: ToolContext) -> str:
     )
 
     def write(tx: Transaction) -> None:
-        if any(other.label == label for other in tx.blocks.of_agents([context.agent_id])[context.agent_id]):
+        if any(other.label == label for other in blocks_of(tx, context)):
             raise InvalidArgument(f"There is a memory block '{label}' already. Edit it, or choose another name.")
         tx.blocks.insert(check(block))
         tx.blocks.attach(context.agent_id, block.id)
@@ -73,7 +73,7 @@ async def _delete(arguments: MemoryArguments, context: ToolContext) -> str:
 
     def write(tx: Transaction) -> None:
         # Detached, not destroyed: other agents may share it, and a person can attach it again.
-        tx.blocks.detach(context.agent_id, _own(tx, context, label).id)
+        tx.blocks.detach(context.agent_id, _shared(tx, context, label).id)
 
     await context.store.write(write)
     return f"The memory block '{label}' has been removed from your memory."
@@ -84,8 +84,8 @@ async def _rename(arguments: MemoryArguments, context: ToolContext) -> str:
     new = _label(arguments, "new_path") if arguments.new_path is not None else old
 
     def write(tx: Transaction) -> Block:
-        block = _own(tx, context, old)
-        taken = {other.label for other in tx.blocks.of_agents([context.agent_id])[context.agent_id]} - {old}
+        block = _own(tx, context, old) if new == old else _shared(tx, context, old)
+        taken = {other.label for other in blocks_of(tx, context)} - {old}
         if new in taken:
             raise InvalidArgument(f"There is a memory block '{new}' already. Choose another name.")
         described = block.description if arguments.description is None else arguments.description
@@ -97,9 +97,20 @@ async def _rename(arguments: MemoryArguments, context: ToolContext) -> str:
 
 
 def _own(tx: Transaction, context: ToolContext, label: str) -> Block:
-    block = labelled(tx, context.agent_id, label)
+    block = labelled(tx, context, label)
     if block.read_only:
         raise BlockReadOnly(label)
+    return block
+
+
+def _shared(tx: Transaction, context: ToolContext, label: str) -> Block:
+    """A block that can be renamed or removed. In place of an isolated one the agent's own would come back."""
+    block = _own(tx, context, label)
+    if block.id in tx.conversations.get(context.conversation_id).isolated_block_ids:
+        raise InvalidArgument(
+            f"The memory block '{label}' is this conversation's own copy: it can be edited or emptied, but neither "
+            "renamed nor removed."
+        )
     return block
 
 

@@ -2,16 +2,21 @@
 
 from typing import Any, Final, Literal, TypeAlias
 
+import msgspec
+from pydantic import BaseModel
+
+from tertulia.api.wire import messages
 from tertulia.api.wire.blocks import BlockBody, block_body
 from tertulia.api.wire.common import Instant, ResponseModel
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_to_wire
+from tertulia.api.wire.documented import model_of
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, settings_to_wire
 from tertulia.api.wire.models import LlmConfigBody, llm_config_body
 from tertulia.api.wire.tool_rules import ToolRuleBody
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.agents import AgentType
 from tertulia.domain.errors import InvalidArgument
-from tertulia.domain.runs import StopReason
+from tertulia.domain.runs import RequestConfig, StopReason
 from tertulia.engine.agents import AgentView
 
 Relationship: TypeAlias = Literal[
@@ -40,6 +45,9 @@ _OLDER_NAMES: Final[dict[str, str]] = {
     "secrets": "agent.secrets",
     "tool_exec_environment_variables": "agent.secrets",
 }
+
+
+PendingApproval: Final = model_of(messages.ApprovalRequestMessage)
 
 
 class MemoryBody(ResponseModel):
@@ -93,7 +101,7 @@ class AgentStateBody(ResponseModel):
     tool_exec_environment_variables: tuple[()] = ()
     managed_group: None = None
     multi_agent_group: None = None
-    pending_approval: None = None
+    pending_approval: PendingApproval | None  # pyright: ignore[reportInvalidTypeForm]  a model made at run time
     template_id: None = None
     base_template_id: None = None
     deployment_id: None = None
@@ -123,6 +131,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
     blocks = [block_body(block) for block in view.blocks] if shown is None or "agent.blocks" in shown else []
     tools = [tool_body(tool) for tool in view.tools] if shown is None or "agent.tools" in shown else []
     settings = agent.model_settings
+    wants_pending = shown is None or "agent.pending_approval" in shown
     return AgentStateBody(
         id=agent.id,
         name=agent.name,
@@ -148,9 +157,18 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         project_id=agent.project_id,
         max_files_open=agent.max_files_open,
         per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
+        pending_approval=_pending(view) if wants_pending else None,
         last_run_completion=activity.last_run_completion,
         last_run_duration_ms=activity.last_run_duration_ms,
         last_stop_reason=activity.last_stop_reason,
         created_at=agent.created_at,
         updated_at=agent.updated_at,
     )
+
+
+def _pending(view: AgentView) -> BaseModel | None:
+    """The approval request that the default conversation waits for an answer to."""
+    if view.pending_approval is None:
+        return None
+    (request,) = messages.wire_messages(view.pending_approval, RequestConfig())
+    return PendingApproval.model_validate(msgspec.to_builtins(request))

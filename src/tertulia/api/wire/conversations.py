@@ -10,6 +10,7 @@ from tertulia.api.wire.instants import SentInstant
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain import conversations
 from tertulia.domain.errors import Unsupported
+from tertulia.domain.messages import Awaited
 from tertulia.engine.conversations import ConversationDraft
 
 
@@ -29,6 +30,17 @@ class Conversation(ResponseModel):
     updated_at: Instant | None
     created_by_id: str | None = None
     last_updated_by_id: str | None = None
+    isolated_block_ids: list[str] = Field(description="Blocks of its own, in place of the agent's of the same labels.")
+    hidden: bool
+
+
+class PendingCall(ResponseModel):
+    """A tool call that waits: for a person's ``approval``, or for the ``client`` that runs the tool."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    awaits: Awaited
 
 
 class _ConversationBody(BaseModel):
@@ -45,7 +57,9 @@ class _ConversationBody(BaseModel):
 
 class CreateConversationBody(_ConversationBody):
     hidden: bool = False
-    isolated_block_labels: list[str] | None = Field(None, description="Not supported: only an empty list is taken.")
+    isolated_block_labels: list[str] | None = Field(
+        None, description="The agent's blocks that the conversation gets copies of; edits stay in it."
+    )
 
 
 class UpdateConversationBody(_ConversationBody):
@@ -70,14 +84,7 @@ def refuse_unbuilt(body: RecompileBody) -> None:
 
 
 def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
-    """What is to be created.
-
-    :raises Unsupported: for isolated blocks, which are not built.
-    """
-    if body.isolated_block_labels:
-        raise Unsupported(
-            "'isolated_block_labels' is not supported by this server yet. Create the conversation without."
-        )
+    """What is to be created."""
     return ConversationDraft(
         summary=body.summary,
         description=body.description,
@@ -85,6 +92,7 @@ def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
         model_settings=None if body.model_settings is None else settings_from_wire(body.model_settings),
         context_window_limit=body.context_window_limit,
         hidden=body.hidden,
+        isolated_block_labels=tuple(body.isolated_block_labels or ()),
     )
 
 
@@ -116,6 +124,8 @@ def conversation_to_wire(
         archived_at=conversation.archived_at,
         last_message_at=conversation.last_message_at,
         in_context_message_ids=in_context_message_ids,
+        isolated_block_ids=list(conversation.isolated_block_ids),
+        hidden=conversation.hidden,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
     )

@@ -65,6 +65,8 @@ _SHOWN: Final = (
     messages.ToolCallMessage,
     messages.ToolReturnMessage,
     messages.AssistantMessage,
+    messages.ApprovalRequestMessage,
+    messages.ApprovalResponseMessage,
     messages.SummaryMessage,
 )
 

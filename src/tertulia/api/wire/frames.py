@@ -77,7 +77,7 @@ class Frames:
 
     def __init__(self, run_id: str, config: RequestConfig, after: int = 0) -> None:
         self._run_id = run_id
-        self._presenter = Presenter(run_id, config, listed=False)
+        self._presenter = Presenter(run_id, config, listed=False, whole=not config.stream_tokens)
         self._after = after
         self._shown = 0
 
@@ -95,7 +95,8 @@ class Frames:
                 ping = self._ping(f"ping-{self._run_id.removeprefix('run-')}", event.at, None)
                 return self._numbered(ping)
             case Stopped():
-                return _data(StopReasonFrame(stop_reason=event.stop_reason))
+                held = b"".join([self._numbered(message) for message in self._presenter.rest()])
+                return held + _data(StopReasonFrame(stop_reason=event.stop_reason))
             case UsageReported():
                 return _data(usage_frame(self._run_id, event))
             case Failed():

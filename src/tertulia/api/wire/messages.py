@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tertulia.domain.ids import part_otid
 from tertulia.domain.messages import (
+    ApprovalPart,
     ImagePart,
     Message,
     OmittedReasoningPart,
@@ -51,7 +52,7 @@ _ROLES: dict[str, Role] = {
     "hidden_reasoning_message": "assistant",
     "tool_call_message": "assistant",
     "tool_return_message": "tool",
-    "approval_request_message": "approval",
+    "approval_request_message": "assistant",
     "approval_response_message": "approval",
     "summary_message": "summary",
 }
@@ -137,6 +138,33 @@ class ToolReturnMessage(WireMessage, kw_only=True):
     tool_returns: list[ToolReturn]
 
 
+class ApprovalRequestMessage(WireMessage, kw_only=True):
+    """The calls of a reply that wait for an answer. In a stream of tokens each frame has a piece of one of them."""
+
+    message_type: WireType = "approval_request_message"
+    tool_call: ToolCall
+    tool_calls: list[ToolCall] | ToolCall
+
+
+class ApprovalReturn(Struct, gc=False):
+    """What a person decided about a call."""
+
+    tool_call_id: str
+    approve: bool
+    reason: str | None = None
+    type: Literal["approval"] = "approval"
+
+
+class ApprovalResponseMessage(WireMessage, kw_only=True):
+    """What a client answered: call by call, and in the words of one that answered the request as a whole."""
+
+    message_type: WireType = "approval_response_message"
+    approvals: list[ApprovalReturn | ToolReturn]
+    approve: bool | None = None
+    approval_request_id: str | None = None
+    reason: str | None = None
+
+
 class SummaryMessage(WireMessage, kw_only=True, gc=False):
     message_type: WireType = "summary_message"
     summary: str
@@ -172,11 +200,10 @@ def _all_of(message: Message, config: RequestConfig) -> Iterator[WireMessage]:
             returns = [part for part in message.tool_returns if not _is_spoken_return(part, config)]
             if returns:
                 yield _tool_return(message, returns)
-        case "assistant" | "approval":
-            for index, part in enumerate(message.content):
-                wire = _reply_part(message, index, part, config)
-                if wire is not None:
-                    yield wire
+        case "approval":
+            yield _approval_response(message)
+        case "assistant":
+            yield from _reply(message, config)
 
 
 def _common(message: Message, index: int, name: str | None = None) -> dict[str, Any]:
@@ -191,6 +218,43 @@ def _common(message: Message, index: int, name: str | None = None) -> dict[str, 
         "is_err": True if message.is_err else None,
         "run_id": message.run_id,
     }
+
+
+def _reply(message: Message, config: RequestConfig) -> Iterator[WireMessage]:
+    """The parts of a model's reply; the calls that wait for an answer are one message, in the place of the first."""
+    asked = False
+    for index, part in enumerate(message.content):
+        if isinstance(part, ToolCallPart) and part.awaits:
+            if not asked:
+                asked = True
+                yield _approval_request(message, index)
+        else:
+            wire = _reply_part(message, index, part, config)
+            if wire is not None:
+                yield wire
+
+
+def _approval_request(message: Message, index: int) -> ApprovalRequestMessage:
+    calls = [ToolCall(call.name, call.arguments, call.id) for call in message.tool_calls if call.awaits]
+    return ApprovalRequestMessage(**_common(message, index), tool_call=calls[0], tool_calls=calls)
+
+
+def _approval_response(message: Message) -> ApprovalResponseMessage:
+    decided = next((part for part in message.content if isinstance(part, ApprovalPart)), None)
+    whole = decided if message.approval_request_id else None
+    return ApprovalResponseMessage(
+        **_common(message, 0),
+        approvals=[
+            ApprovalReturn(part.tool_call_id, part.approve, part.reason)
+            if isinstance(part, ApprovalPart)
+            else _one_return(part)
+            for part in message.content
+            if isinstance(part, ApprovalPart | ToolReturnPart)
+        ],
+        approve=whole and whole.approve,
+        approval_request_id=message.approval_request_id,
+        reason=whole and whole.reason,
+    )
 
 
 def _reply_part(message: Message, index: int, part: Part, config: RequestConfig) -> WireMessage | None:
@@ -246,11 +310,12 @@ def _tool_return(message: Message, returns: list[ToolReturnPart]) -> ToolReturnM
         tool_call_id=first.tool_call_id,
         stdout=first.stdout or None,
         stderr=first.stderr or None,
-        tool_returns=[
-            ToolReturn(part.content, part.status, part.tool_call_id, part.stdout or None, part.stderr or None)
-            for part in returns
-        ],
+        tool_returns=[_one_return(part) for part in returns],
     )
+
+
+def _one_return(part: ToolReturnPart) -> ToolReturn:
+    return ToolReturn(part.content, part.status, part.tool_call_id, part.stdout or None, part.stderr or None)
 
 
 def _text(part: ToolReturnPart) -> str:

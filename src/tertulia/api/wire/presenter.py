@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from tertulia.api.wire.messages import (
+    ApprovalRequestMessage,
     AssistantMessage,
     HiddenReasoningMessage,
     ReasoningMessage,
@@ -30,22 +31,46 @@ _NOTHING: Sequence[WireMessage] = ()
 class Presenter:
     """Presents one run to one reader. Events are given to it in order, from the run's first.
 
-    ``config`` is what the run's request asked to be shown. With ``listed`` a tool call's ``tool_calls`` is a list.
+    ``config`` is what the run's request asked to be shown. With ``listed`` a tool call's ``tool_calls`` is a list. To a
+    reader of ``whole`` messages the calls of a reply that wait for an answer are one message, so they are held until
+    the log goes on to something else; ``rest`` gives what is held at its end.
     """
 
-    def __init__(self, run_id: str, config: RequestConfig, *, listed: bool) -> None:
+    def __init__(self, run_id: str, config: RequestConfig, *, listed: bool, whole: bool) -> None:
         self._run_id = run_id
         self._config = config
         self._listed = listed
+        self._whole = whole
+        self._asked: list[ToolCallDelta] = []
+        self._asked_otids: dict[str, str] = {}
         self._spoken: dict[str, _Speech] = {}
         self._second = 0
         self._date = ""
 
     def present(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
         """The messages the event is to this reader; often one, sometimes none."""
-        messages = self._messages(event)
+        if self._whole and isinstance(event, ToolCallDelta) and event.awaits:
+            self._asked.append(event)
+            return _NOTHING
+        return self._wanted([*self._held(), *self._messages(event)] if self._asked else self._messages(event))
+
+    def rest(self) -> Sequence[WireMessage]:
+        """What is held, now that no message follows."""
+        return self._wanted(self._held()) if self._asked else _NOTHING
+
+    def _wanted(self, messages: Sequence[WireMessage]) -> Sequence[WireMessage]:
         types = self._config.include_return_message_types
         return messages if types is None else [message for message in messages if message.message_type in types]
+
+    def _held(self) -> Sequence[WireMessage]:
+        held, self._asked = self._asked, []
+        calls = [ToolCall(event.name, event.arguments, event.tool_call_id) for event in held]
+        listed = self._listed or len(calls) > 1
+        return [
+            ApprovalRequestMessage(
+                **self._common(held[0]), tool_call=calls[0], tool_calls=calls if listed else calls[0]
+            )
+        ]
 
     def _messages(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
         match event:
@@ -79,6 +104,8 @@ class Presenter:
         return self._date
 
     def _tool_call(self, event: ToolCallDelta) -> Sequence[WireMessage]:
+        if event.awaits:
+            return [self._asked_piece(event)]
         if is_spoken(event.name, self._config):
             said = self._spoken.setdefault(event.otid, _Speech(self._config.assistant_message_tool_kwarg))
             text = said.hear(event.arguments)
@@ -86,6 +113,13 @@ class Presenter:
         call = ToolCall(event.name, event.arguments, event.tool_call_id)
         shown = [call] if self._listed else call
         return [ToolCallMessage(**self._common(event), tool_call=call, tool_calls=shown)]
+
+    def _asked_piece(self, event: ToolCallDelta) -> WireMessage:
+        """A piece of a call that waits for an answer: of one message with the other such calls of the reply."""
+        otid = self._asked_otids.setdefault(event.message_id, event.otid)
+        call = ToolCall(event.name, event.arguments, event.tool_call_id)
+        shared = self._common(event) | {"otid": otid}
+        return ApprovalRequestMessage(**shared, tool_call=call, tool_calls=call)
 
     def _added(self, event: MessageAdded) -> Sequence[WireMessage]:
         messages = wire_messages(event.message, self._config)

@@ -1,16 +1,19 @@
 """The bodies of the operations that send messages or read a run's stream, and what the engine makes of them."""
 
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
 
 from tertulia.api.wire.common import MAX_INT, JsonObject
 from tertulia.api.wire.content import SentModel, TextOrContent, parts_of, told_apart
 from tertulia.api.wire.messages import MessageType
-from tertulia.domain.errors import Unprocessable, Unsupported
-from tertulia.domain.messages import ImagePart
+from tertulia.domain import tools
+from tertulia.domain.agents import BusyPolicy
+from tertulia.domain.errors import InvalidArgument, Unprocessable
+from tertulia.domain.messages import ApprovalPart, ImagePart, ToolReturnPart
 from tertulia.domain.runs import RequestConfig
-from tertulia.engine.requests import DEFAULT_MAX_STEPS, NewMessage, SendRequest
+from tertulia.engine.requests import DEFAULT_MAX_STEPS, NewAnswer, NewMessage, SendRequest
 
 
 class MessageCreateParam(SentModel):
@@ -129,6 +132,9 @@ class SendBody(BaseModel):
     return_logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     return_token_ids: bool = False
+    busy_policy: BusyPolicy | None = Field(
+        None, description="Ours: what to do while the conversation answers another message. The agent's by default."
+    )
 
     @model_validator(mode="after")
     def _says_something_once(self) -> Self:
@@ -173,16 +179,24 @@ class ResetBody(SentModel):
     add_default_initial_messages: bool = False
 
 
-def send_request(conversation_id: str, body: SendBody, *, streaming: bool) -> SendRequest:
-    """What the engine is asked to do.
+def send_request(
+    conversation_id: str, body: SendBody, *, streaming: bool, busy: BusyPolicy | None = None
+) -> SendRequest:
+    """What the engine is asked to do. ``busy`` is what a header said; the body's word goes before it.
 
-    :raises Unsupported: for what would change the reply and is not built.
+    :raises InvalidArgument: for what cannot be had from any model of this release.
     :raises Unprocessable: if the messages make no sense together.
     """
-    _refuse_unbuilt(body)
+    _refuse_impossible(body)
+    _check_otids(body)
+    sent = body.messages or ()
     return SendRequest(
         conversation_id=conversation_id,
         messages=_new_messages(body),
+        answers=tuple(new_answer(answer) for answer in sent if not isinstance(answer, MessageCreateParam)),
+        client_tools=_client_tools(body.client_tools or ()),
+        client_skills=tuple(tools.ClientSkill(**skill.model_dump()) for skill in body.client_skills or ()),
+        busy=body.busy_policy or busy,
         # By contract the field is for streams; a blocking request has nobody to come back for its reply.
         background=body.background and streaming,
         max_steps=body.max_steps,
@@ -201,33 +215,91 @@ def send_request(conversation_id: str, body: SendBody, *, streaming: bool) -> Se
     )
 
 
-def _refuse_unbuilt(body: SendBody) -> None:
-    asked: dict[str, Any] = {
-        "client_tools": body.client_tools,
-        "client_skills": body.client_skills,
-        "enable_thinking": body.enable_thinking,
-        "return_logprobs": body.return_logprobs,
-        "top_logprobs": body.top_logprobs is not None,
-        "return_token_ids": body.return_token_ids,
-    }
-    for name, value in asked.items():
-        if value:
-            raise Unsupported(f"'{name}' is not supported by this server yet. Send the message without it.")
+def _refuse_impossible(body: SendBody) -> None:
+    if body.enable_thinking:
+        raise InvalidArgument(
+            "INVALID_ARGUMENT: 'enable_thinking' cannot be switched for one message here: whether and how much a model "
+            "reasons is set in its model_settings (reasoning, thinking or thinking_config), of the conversation or of "
+            "the agent. Send the message without it.",
+        )
+    if body.return_token_ids:
+        raise InvalidArgument(
+            "INVALID_ARGUMENT: 'return_token_ids' needs a provider that tells token ids, and this release speaks to "
+            "none. Send the message without it.",
+        )
+    if body.return_logprobs or body.top_logprobs is not None:
+        raise InvalidArgument(
+            "INVALID_ARGUMENT: this release does not pass log probabilities on. Send the message without "
+            "'return_logprobs' and 'top_logprobs'.",
+        )
+
+
+def _check_otids(body: SendBody) -> None:
+    otids = [sent.otid for sent in body.messages or () if sent.otid is not None]
+    if len(set(otids)) < len(otids):
+        raise Unprocessable("Every message of a request needs an otid of its own; two have the same.")
 
 
 def _new_messages(body: SendBody) -> tuple[NewMessage, ...]:
     if body.input is not None:
         return (_checked(NewMessage(role="user", content=parts_of(body.input))),)
-    messages = tuple(new_message(sent) for sent in body.messages or ())
-    otids = [message.otid for message in messages if message.otid is not None]
-    if len(set(otids)) < len(otids):
-        raise Unprocessable("Every message of a request needs an otid of its own; two have the same.")
-    return messages
+    return tuple(new_message(sent) for sent in body.messages or () if isinstance(sent, MessageCreateParam))
 
 
-def new_message(sent: MessageCreateParam | ApprovalCreateParam | ToolReturnCreate) -> NewMessage:
-    if not isinstance(sent, MessageCreateParam):
-        raise Unsupported(f"Messages of type '{sent.type}' are not supported by this server yet.")
+def new_answer(sent: ApprovalCreateParam | ToolReturnCreate) -> NewAnswer:
+    """Answers to tool calls that wait for them."""
+    if isinstance(sent, ToolReturnCreate):
+        answers: Sequence[ApprovalReturnParam | ToolReturnParam] = sent.tool_returns
+    else:
+        answers = sent.approvals or ()
+    ids = [answer.tool_call_id for answer in answers]
+    if len(set(ids)) < len(ids):
+        raise Unprocessable("A tool call can be answered once in a request; two answers are to the same.")
+    decision = None
+    if isinstance(sent, ApprovalCreateParam) and not answers and sent.approve is not None:
+        decision = (sent.approve, sent.reason)
+    return NewAnswer(
+        decisions=tuple(
+            ApprovalPart(answer.tool_call_id, answer.approve, answer.reason)
+            for answer in answers
+            if isinstance(answer, ApprovalReturnParam)
+        ),
+        returns=tuple(_returned(answer) for answer in answers if isinstance(answer, ToolReturnParam)),
+        decision=decision,
+        request_id=sent.approval_request_id if isinstance(sent, ApprovalCreateParam) else None,
+        otid=sent.otid,
+        group_id=sent.group_id,
+    )
+
+
+def _returned(sent: ToolReturnParam) -> ToolReturnPart:
+    return ToolReturnPart(
+        tool_call_id=sent.tool_call_id,
+        name="",  # the engine knows what the call was of
+        content=sent.tool_return if isinstance(sent.tool_return, str) else parts_of(sent.tool_return),
+        status=sent.status,
+        stdout=tuple(sent.stdout or ()),
+        stderr=tuple(sent.stderr or ()),
+    )
+
+
+def _client_tools(sent: Sequence[ClientTool]) -> tuple[tools.ToolSpec, ...]:
+    names = [tool.name for tool in sent]
+    if len(set(names)) < len(names):
+        raise Unprocessable("Every client tool needs a name of its own; two have the same.")
+    return tuple(
+        tools.ToolSpec(
+            id="",
+            name=tool.name,
+            description=tool.description or "",
+            parameters=tool.parameters or {"type": "object", "properties": {}},
+            tool_type="custom",
+        )
+        for tool in sent
+    )
+
+
+def new_message(sent: MessageCreateParam) -> NewMessage:
     return _checked(
         NewMessage(
             role=sent.role,

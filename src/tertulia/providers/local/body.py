@@ -54,6 +54,7 @@ def make_body(request: ModelRequest, layout: Layout) -> Body:
         "messages": turns,
         "max_tokens": max_tokens,
         "temperature": temperature,
+        "repeat_penalty": layout.repeat_penalty,
         "grammar": held_to and held_to.grammar,
         "stream": True,
         "stream_options": {"include_usage": True},

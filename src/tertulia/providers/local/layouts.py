@@ -28,14 +28,16 @@ class Turn(msgspec.Struct, frozen=True):
 class Layout(Protocol):
     """``temperature`` and ``max_tokens`` are what a request gets whose user set none; None leaves it to the runtime.
 
-    A layout whose ``calls_again`` is false gets one round of tool calls a message, and then has to reply. One that is
-    ``always_enveloped`` has replies as JSON objects even where there are no tools.
+    ``repeat_penalty`` is no user's to set. A layout whose ``calls_again`` is false gets one round of tool calls a
+    message, and then has to reply. One that is ``always_enveloped`` has replies as JSON objects even without tools.
     """
 
     @property
     def temperature(self) -> float | None: ...
     @property
     def max_tokens(self) -> int | None: ...
+    @property
+    def repeat_penalty(self) -> float | None: ...
     @property
     def calls_again(self) -> bool: ...
     @property
@@ -66,6 +68,7 @@ class ChatLayout:
 
     temperature: float | None = None
     max_tokens: int | None = None
+    repeat_penalty: float | None = None
     calls_again: bool = True
     always_enveloped: bool = False
 

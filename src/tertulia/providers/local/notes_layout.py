@@ -18,7 +18,7 @@ from tertulia.providers.local.notes import Note, firsts, nearest, notes_of, pers
 
 _SYSTEM: Final = "You answer questions from memory."
 _MOST_NOTES: Final = 3
-_MOST_TALK: Final = 2
+_MOST_TOLD: Final = 2
 _LONGEST_RETURN: Final = 2000  # characters
 _LONGEST_SAYING: Final = 200  # characters
 
@@ -29,11 +29,6 @@ EXAMPLES: Final = (
         "User: The user's name is Clara.\nUser: She is a nurse.\nUser: She lives in Rome.",
         "What is my name?",
         "Your name is Clara.",
-    ),
-    (
-        "User: Hugo\nUser: Age: 52\nUser: Pet: a parrot named Kiwi\nUser: Sport: tennis",
-        "What sport do I play?",
-        "You play tennis.",
     ),
     (
         "User: The user's name is Clara.\nUser: She is a nurse.\nUser: She lives in Rome.",
@@ -50,10 +45,14 @@ EXAMPLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NotesLayout:
-    """Greedy, because every step away from the likeliest word loses right answers; bounded, because it may go round."""
+    """Greedy, because every step away from the likeliest word loses right answers.
+
+    The least penalty on repeating ends the rounds that such models go in, and costs no answer; 1.2 would cost a third.
+    """
 
     temperature: float | None = 0.0
     max_tokens: int | None = 256
+    repeat_penalty: float | None = 1.05
     calls_again: bool = False
     always_enveloped: bool = True
 
@@ -104,14 +103,16 @@ def _parted(messages: Sequence[Message]) -> tuple[list[Message], str, list[str]]
 
 def _notes(request: ModelRequest, past: Sequence[Message], question: str) -> list[Note]:
     about = perspective(question)
-    remembered = [note for block in request.memory for note in _notes_of_block(block)]
+    # What is known of others comes before the agent itself, or it greets the user by its own name.
+    blocks = sorted(request.memory, key=lambda block: block.label == "persona")
+    remembered = [note for block in blocks for note in _notes_of_block(block)]
     candidates = [*remembered, *notes_of(request.instructions, "instructions", "You"), *_statements(past)]
     in_view = [note for note in candidates if note.about in about]
     found = nearest(question, in_view, _MOST_NOTES)
     if found:
         return found
     opening = firsts(note for note in remembered if note.about in about) or firsts(remembered)
-    return [*opening, *_last_exchange(past)]
+    return [*opening, *_last_said(past)]
 
 
 def _notes_of_block(block: MemoryView) -> list[Note]:
@@ -133,8 +134,8 @@ def _statements(past: Sequence[Message]) -> list[Note]:
     ]
 
 
-def _last_exchange(past: Sequence[Message]) -> list[Note]:
-    """For questions that go on from what was just said."""
-    said = [message for message in past if message.role in {"user", "assistant"} and plain_text(message)][-_MOST_TALK:]
-    speakers = {"user": "Earlier the user said", "assistant": "Earlier you said"}
-    return [Note("talk", speakers[message.role], plain_text(message)[:_LONGEST_SAYING]) for message in said]
+def _last_said(past: Sequence[Message]) -> list[Note]:
+    """For questions that go on from what was just said, or name it in other words."""
+    replies = [text for message in past if message.role == "assistant" and (text := plain_text(message))]
+    told = _statements(past)[-_MOST_TOLD:]
+    return [*told, *(Note("talk", "Earlier you said", reply[:_LONGEST_SAYING]) for reply in replies[-1:])]

@@ -50,10 +50,14 @@ class SqlBlocks:
         self._insert_tags(block)
 
     def get(self, block_id: str) -> Block:
-        row = self._session.row("SELECT body, value FROM blocks WHERE id = ?", block_id)
-        if row is None:
+        block = self._found(block_id)
+        if block is None:
             raise NotFound("Block", block_id)
-        return _block(*row)
+        return block
+
+    def _found(self, block_id: str) -> Block | None:
+        row = self._session.row("SELECT body, value FROM blocks WHERE id = ?", block_id)
+        return None if row is None else _block(*row)
 
     def replace(self, block: Block) -> Block:
         stored = replace(block, version=block.version + 1)
@@ -75,7 +79,8 @@ class SqlBlocks:
 
     def of_conversation(self, conversation: Conversation) -> list[Block]:
         shared = self.of_agents([conversation.agent_id])[conversation.agent_id]
-        isolated = {block.label: block for block in map(self.get, conversation.isolated_block_ids)}
+        found = [self._found(block_id) for block_id in conversation.isolated_block_ids]
+        isolated = {block.label: block for block in found if block is not None}
         return [isolated.pop(block.label, block) for block in shared] + list(isolated.values())
 
     def of_agents(self, agent_ids: Sequence[str]) -> dict[str, list[Block]]:

@@ -48,7 +48,7 @@ class Session:
         try:
             return self._driver.execute(sql, parameters).rowcount
         except self._refused as error:
-            raise IntegrityError(sql, parameters, error) from error
+            raise IntegrityError(sql, None, error) from error
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Value]]) -> None:
         """:raises IntegrityError: if a constraint refuses a row."""

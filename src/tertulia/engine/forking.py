@@ -1,0 +1,90 @@
+"""Forks: a conversation that goes on from a point of another one. The history behind that point is shared, not copied.
+
+A fork is made where the history is whole: no call of a tool is parted from its return.
+"""
+
+from msgspec.structs import replace
+
+from tertulia.context.pairing import unanswered
+from tertulia.domain.clock import utc_now
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import Conflict
+from tertulia.domain.ids import new_conversation_id
+from tertulia.engine.approvals import TAIL
+from tertulia.engine.compiling import system_message
+from tertulia.engine.isolation import copy_blocks, own_blocks
+from tertulia.ports.store import Transaction
+
+
+def forked(source_id: str, message_id: str | None, tx: Transaction, *, hidden: bool) -> Conversation:
+    """Store a fork of the conversation: of all that is durable, or of what came up to a message and with it.
+
+    :raises NotFound: if there is no such conversation, or it has no such message.
+    :raises Conflict: if the message's tool calls are being run just now.
+    """
+    source = tx.conversations.get(source_id)
+    agent = tx.agents.get(source.agent_id)
+    upto = _end(source, tx) if message_id is None else _after(source, message_id, tx)
+    context_from, pins = _context(source, upto, tx)
+    now = utc_now()
+    fork = replace(
+        source,
+        id=new_conversation_id(),
+        created_at=now,
+        updated_at=now,
+        archived=False,
+        archived_at=None,
+        hidden=hidden,
+        last_run_completion=None,
+        head=upto,
+        context_from=context_from,
+        pins=pins,
+        isolated_block_ids=copy_blocks(own_blocks(source, tx), tx),
+        epoch=0,
+    )
+    blocks = tx.blocks.of_conversation(fork)
+    tx.conversations.fork(source.id, fork, system_message(agent, blocks, fork), upto)
+    return tx.conversations.get(fork.id)
+
+
+def _end(source: Conversation, tx: Transaction) -> int:
+    """The head, or the reply before it whose calls are being run just now. Calls that wait for an answer may stay."""
+    start = max(1, source.head - TAIL)
+    tail = tx.messages.range(source.id, start, source.head)
+    running = {call.id for call in unanswered(tail) if not call.awaits}
+    for position, message in enumerate(tail, start):
+        if any(call.id in running for call in message.tool_calls):
+            return position
+    return source.head
+
+
+def _after(source: Conversation, message_id: str, tx: Transaction) -> int:
+    """The position after the message and after what its calls came to."""
+    position = tx.messages.position(source.id, message_id)
+    following = tx.messages.range(source.id, position, min(source.head, position + TAIL))
+    upto = position + 1
+    for message in following[1:]:
+        if message.role not in {"tool", "approval"}:
+            break
+        upto += 1
+    lost = [call.id for call in unanswered(following[: upto - position]) if not call.awaits]
+    if lost and upto == source.head:
+        raise Conflict(
+            "CONFLICT: the tool calls of this message are being run. Fork when they have returned, or fork at the "
+            "message before it.",
+            tool_call_ids=lost,
+        )
+    return upto
+
+
+def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tuple[int, ...]]:
+    """Where the model's view of the fork begins: as in the source, or as before the summaries that the fork lacks."""
+    context_from, pins = source.context_from, source.pins
+    while pins and (pins[-1] >= upto or context_from > upto):
+        (summary,) = tx.messages.range(source.id, pins[-1], pins[-1] + 1)
+        if summary.compaction is None:
+            break
+        context_from, pins = summary.compaction.context_from, summary.compaction.pins
+    if context_from > upto or any(pin >= upto for pin in pins):
+        return 1, ()
+    return context_from, pins

@@ -1,0 +1,183 @@
+"""The summarizer: asks a model for a summary of messages, and falls back when it fails.
+
+First everything in one request, as far as it fits; then in pieces, each summarised together with the summary of those
+before it; then excerpts, which need no model. Something always comes of it, so a history can always be made shorter.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
+from typing import Literal, TypeAlias
+
+import structlog
+
+from tertulia.context.pairing import paired
+from tertulia.context.summaries import ACKNOWLEDGEMENT, WRITE_NOW, clipped, extract, pieces, transcript
+from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import ContextTooLong, InvalidArgument, ProviderError, ProviderMalformedReply
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import Message, Role, SummaryMethod, TextPart
+from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.ports.provider import Finished, ModelRequest, Provider, TextPiece
+
+_log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 3
+_MOST_PIECES = 16
+_LEAST_PIECE = 1_000  # characters
+_INPUT_SHARE = 0.7
+"""The part of the summarizer's window that is filled; the rest is for its instructions and the summary."""
+
+_CHARACTERS_PER_TOKEN = 3
+"""Fewer than most texts have: pieces had better be small than refused."""
+
+_REFUSALS = (ProviderError, InvalidArgument)
+Usual: TypeAlias = Literal["transcript", "self"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A summary and how it was come by. ``failure`` is why it is not the one that was asked for."""
+
+    text: str
+    method: SummaryMethod
+    model: str | None = None
+    tokens: int = 0
+    failure: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Summarizer:
+    """Summarises once. ``own`` is the agent's own request, where the agent is to write the summary as itself.
+
+    ``window`` is the model's, in tokens. The summary has at most ``clip`` characters and ``clip_bytes`` bytes.
+    """
+
+    provider: Provider
+    card: ModelCard
+    settings: ModelSettings | None
+    window: int
+    prompt: str
+    acknowledged: bool
+    clip: int
+    clip_bytes: int
+    own: ModelRequest | None = None
+    _tokens: int = field(default=0, init=False)
+
+    async def summarise(self, messages: Sequence[Message]) -> Summary:
+        """A summary of the messages, by the best way that works."""
+        if not self.card.can_summarize:
+            _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
+            return self._extract(messages, f"{self.card.handle} is too small a model to summarise with.")
+        failure: str | None = None
+        if self.own is not None:
+            try:
+                return self._finished(await self._ask(self._own_request(self.own, messages)), "model", None)
+            except _REFUSALS as error:
+                failure = self._failed(error)
+        limit = max(_LEAST_PIECE, int(self.window * _INPUT_SHARE) * _CHARACTERS_PER_TOKEN - len(self.prompt))
+        entries = _fitting(messages, limit * _MOST_PIECES)
+        for attempt in range(_ATTEMPTS):
+            texts = pieces(entries, limit)
+            try:
+                text = await self._through(texts)
+            except _REFUSALS as error:
+                failure = self._failed(error)
+                if attempt and not isinstance(error, ContextTooLong):
+                    break
+                limit = max(_LEAST_PIECE, min(limit, sum(map(len, texts))) // 2)
+                entries = _fitting(messages, limit * _MOST_PIECES)
+            else:
+                return self._finished(text, "model" if len(texts) == 1 else "pieces", failure)
+        return self._extract(messages, failure)
+
+    def _own_request(self, own: ModelRequest, messages: Sequence[Message]) -> ModelRequest:
+        """The request the agent made, with the instruction at its end: a provider's cache knows its beginning."""
+        asked = [*paired(messages), *self._turns(("user", self.prompt), ("user", WRITE_NOW))]
+        return with_changes(own, messages=asked, tool_choice="none" if own.tools else "auto", settings=self.settings)
+
+    async def _through(self, texts: Sequence[str]) -> str:
+        summary = ""
+        for index, text in enumerate(texts):
+            told = f"{text}\n\n{WRITE_NOW}"
+            if summary:
+                told = f"Summary of the conversation so far: {summary}\n\nIt goes on:\n\n{told}"
+            elif index + 1 < len(texts):
+                told = f"The beginning of the conversation:\n\n{told}"
+            summary = clipped(await self._ask(self._request(told)), self.clip, self.clip_bytes)
+        return summary
+
+    def _request(self, told: str) -> ModelRequest:
+        opening: list[tuple[Role, str]] = [("user", self.prompt)] if self.acknowledged else []
+        return ModelRequest(
+            model=self.card.name,
+            system="" if self.acknowledged else self.prompt,
+            messages=self._turns(*opening, ("user", told)),
+            settings=self.settings,
+            context_window=self.window,
+        )
+
+    def _turns(self, *turns: tuple[Role, str]) -> list[Message]:
+        """The turns as messages of nobody; between the prompt and what follows stands the acknowledgement, if any."""
+        first, *rest = turns
+        if not rest:
+            return [_message(*first)]
+        if not self.acknowledged:
+            return [_message(*first)]
+        return [_message(*first), _message("assistant", ACKNOWLEDGEMENT), *(_message(*turn) for turn in rest)]
+
+    async def _ask(self, request: ModelRequest) -> str:
+        """The text of the reply.
+
+        :raises ProviderError: if it cannot be had or is empty.
+        """
+        text: list[str] = []
+        async with aclosing(self.provider.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, TextPiece):
+                    text.append(event.text)
+                elif isinstance(event, Finished) and event.usage is not None:
+                    self._tokens += event.usage.total_tokens
+        said = "".join(text).strip()
+        if not said:
+            raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
+        return said
+
+    def _finished(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:
+        return Summary(
+            text=clipped(text, self.clip, self.clip_bytes),
+            method=method,
+            model=self.card.handle,
+            tokens=self._tokens,
+            failure=failure,
+        )
+
+    def _extract(self, messages: Sequence[Message], failure: str | None) -> Summary:
+        text = clipped(extract(messages, min(self.clip, self.clip_bytes)), self.clip, self.clip_bytes)
+        return Summary(text=text, method="extractive", tokens=self._tokens, failure=failure)
+
+    def _failed(self, error: ProviderError | InvalidArgument) -> str:
+        _log.warning("summarizer_failed", model=self.card.handle, error=error.message)
+        return error.message
+
+
+def _fitting(messages: Sequence[Message], limit: int) -> list[str]:
+    """The messages in words; parts of them are clipped if there are more than a bounded number of pieces can hold."""
+    entries = transcript(messages)
+    if sum(map(len, entries)) <= limit:
+        return entries
+    longest = max(40, limit // (2 * len(entries)))
+    entries = transcript(messages, longest)
+    return entries if sum(map(len, entries)) <= limit else [extract(messages, limit)]
+
+
+def _message(role: Role, text: str) -> Message:
+    return Message(
+        id=new_message_id(),
+        agent_id="",
+        conversation_id="",
+        role=role,
+        content=(TextPart(text),),
+        created_at=utc_now(),
+    )
