@@ -11,6 +11,7 @@ import pytest
 
 from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
+from tertulia.engine.runs import RunSettings
 from tertulia.store.sqlite import open_sqlite
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.world import World
@@ -61,11 +62,16 @@ def clean_working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+def run_settings() -> RunSettings:
+    return RunSettings()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, run_settings: RunSettings) -> AsyncIterator[World]:
     """A whole engine over a real database and a scripted model."""
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = ScriptedCatalogue()
-    services = services_over(store, catalogue, ApiSettings())
+    services = services_over(store, catalogue, ApiSettings(), run_settings=run_settings)
     yield World(services, catalogue.provider)
     await services.runs.close()
     await store.close()

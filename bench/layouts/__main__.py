@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.layouts.candidates import CANDIDATES
+from bench.layouts.candidates import CANDIDATES, WITH_TOOLS
 from tertulia.context.compiler import compile_system
 from tertulia.domain.agents import Agent
 from tertulia.domain.blocks import Block
@@ -65,7 +65,7 @@ def _request(user: dict[str, Any], history: list[list[str]], question: str, *, t
         memory=memory,
         messages=[_message(at, "assistant" if at % 2 else "user", text) for at, text in enumerate(said)],
         tools=_TOOLS if tools else (),
-        settings=ModelSettings(provider_type="openai", max_output_tokens=64),
+        settings=ModelSettings(provider_type="openai", max_output_tokens=32),
     )
 
 
@@ -160,9 +160,10 @@ async def _main(only: str, *, show_wrong: bool) -> None:
     model = await asyncio.to_thread(LoadedModel, LoadOptions(path=weights.path, context=8192, threads=1))
     results: dict[str, dict[str, dict[str, int]]] = {}
     try:
-        for kind, tools in (("without tools", False), ("with tools", True)):
-            of_kind = results.setdefault(kind, {})
-            for name, layout in CANDIDATES.items():
+        for kind, names in (("without tools", tuple(CANDIDATES)), ("with tools", WITH_TOOLS)):
+            of_kind, tools = results.setdefault(kind, {}), kind == "with tools"
+            for name in names:
+                layout = CANDIDATES[name]
                 if only in name:
                     of_kind[name] = await _measure(_Asker(model, layout, show_wrong=show_wrong), users, tools=tools)
                     print(kind, "|", name, of_kind[name], flush=True)

@@ -97,6 +97,7 @@ def _notes(*, examples: int, by_perspective: bool, most: int | None, history: bo
     return Tried(build)
 
 
+IN_USE: Final = "3 nearest notes, 5 examples, history as notes (in use)"
 CANDIDATES: Final[dict[str, Layout]] = {
     "the compiled prompt as system": ChatLayout(temperature=0.0, max_tokens=256, repeat_penalty=1.05),
     "blocks alone as system": Tried(_blocks_in_system),
@@ -110,9 +111,19 @@ CANDIDATES: Final[dict[str, Layout]] = {
     "nearest note, 5 examples": _notes(examples=5, by_perspective=True, most=1),
     "3 nearest notes, no examples": _notes(examples=0, by_perspective=True, most=3),
     "3 nearest notes, 5 examples, history as turns": _notes(examples=5, by_perspective=True, most=3, history=True),
-    "3 nearest notes, 5 examples, history as notes (in use)": NotesLayout(),
+    IN_USE: NotesLayout(),
     "the same at temperature 0.5": NotesLayout(temperature=0.5),
     "the same at temperature 1.0": NotesLayout(temperature=1.0),
     "the same without a repeat penalty": NotesLayout(repeat_penalty=None),
     "the same with a repeat penalty of 1.2": NotesLayout(repeat_penalty=1.2),
 }
+
+WITH_TOOLS: Final = (
+    "the compiled prompt as system",
+    "blocks alone as system",
+    "all notes, no examples",
+    "all notes, 5 examples",
+    "notes by perspective, 5 examples",
+    IN_USE,
+)
+"""What is also tried as a reply-or-call object. Forcing a form costs a small model most where no example shows it."""

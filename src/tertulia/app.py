@@ -1,5 +1,8 @@
 """The composition root: the only place that names concrete adapters and says what is built from what."""
 
+import asyncio
+from datetime import timedelta
+
 import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,7 +14,8 @@ from tertulia.engine.agents import Agents
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.history import Histories
 from tertulia.engine.recovery import end_unfinished
-from tertulia.engine.runs import Runs
+from tertulia.engine.retention import prune_daily
+from tertulia.engine.runs import Runs, RunSettings
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store
 from tertulia.providers.catalogue import build_catalogue
@@ -52,9 +56,11 @@ class Application:
         await receive()
         services = await open_services(self._settings)
         await services.runs.resume()
+        pruning = asyncio.create_task(prune_daily(services.store, timedelta(seconds=self._settings.event_retention)))
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        pruning.cancel()
         await close_services(services)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -75,17 +81,24 @@ async def open_services(settings: Settings) -> Services:
         raise
     key = settings.api_key.get_secret_value() if settings.api_key else None
     api_settings = ApiSettings(api_key=key, max_body_bytes=settings.max_body_bytes)
-    return services_over(store, catalogue, api_settings, settings.web)
+    run_settings = RunSettings(
+        approval_deadline=timedelta(seconds=settings.approval_deadline), queue_limit=settings.queue_limit
+    )
+    return services_over(store, catalogue, api_settings, settings.web, run_settings)
 
 
 def services_over(
-    store: Store, catalogue: Catalogue, settings: ApiSettings, web: WebSettings | None = None
+    store: Store,
+    catalogue: Catalogue,
+    settings: ApiSettings,
+    web: WebSettings | None = None,
+    run_settings: RunSettings | None = None,
 ) -> Services:
     """The services over an open store and a catalogue of models."""
     events = LocalEventLog(store)
     histories = Histories(store)
     tools = {tool.spec.id: tool for tool in builtin_tools(web or WebSettings())}
-    runs = Runs(store, events, catalogue, tools, histories)
+    runs = Runs(store, events, catalogue, tools, histories, run_settings)
     return Services(
         store=store,
         catalogue=catalogue,

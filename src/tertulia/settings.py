@@ -154,6 +154,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
+    approval_deadline: Annotated[int, Field(ge=1)] = 7 * 86_400
+    queue_limit: Annotated[int, Field(ge=1)] = 100
+    event_retention: Annotated[int, Field(ge=60)] = 7 * 86_400
+
     default_model: str = EMBEDDED_MODEL
     models_dir: Path | None = None
     local_threads: Annotated[int, Field(ge=1)] = 1

@@ -212,7 +212,9 @@ async def test_an_agent_shows_what_it_waits_for(talk: Talk) -> None:
     shown = (await talk.client.get(path, params={"include": "agent.pending_approval"})).json()["pending_approval"]
     assert (shown["id"], shown["tool_calls"]) == (request["id"], request["tool_calls"])
     await talk.answers(approval(ran("b1", "a")))
-    assert (await talk.client.get(path, params={"include": "agent.pending_approval"})).json()["pending_approval"] is None
+    assert (await talk.client.get(path, params={"include": "agent.pending_approval"})).json()[
+        "pending_approval"
+    ] is None
 
 
 async def test_a_client_is_told_of_two_tools_of_one_name(talk: Talk) -> None:

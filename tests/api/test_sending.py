@@ -1,6 +1,7 @@
 """Sending messages over HTTP, reading the reply in every form, leaving it, and coming back for it."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from tertulia.api.router import build_api
 from tertulia.api.sse import EventStream
 from tertulia.domain.errors import ProviderRateLimited
 from tertulia.domain.runs import Run
+from tertulia.engine.retention import prune_events
 from tertulia.ports.provider import Finished, ReasoningPiece, TextPiece
 from tests.conformance.schema import find_problems, reference
 from tests.conformance.streams import find_stream_problems, parse_frames
@@ -366,3 +368,18 @@ async def test_a_policy_nobody_knows_is_422(scripted: httpx.AsyncClient, convers
     assert reply.status_code == 422
     assert "enqueue" in reply.json()["detail"]
     assert (await send(scripted, conversation, busy_policy="queue")).status_code == 422
+
+
+async def test_a_stream_that_is_kept_no_longer_is_410(
+    scripted: httpx.AsyncClient, world: World, conversation: str
+) -> None:
+    message = {"role": "user", "content": "hi", "otid": "mine"}
+    run_id = frames(await send(scripted, conversation, input=None, messages=[message]))[0]["run_id"]
+    assert await prune_events(world.store, timedelta(seconds=-1)) == 1
+    gone = (
+        await scripted.post(f"/v1/runs/{run_id}/stream"),
+        await scripted.post(f"/v1/conversations/{conversation}/stream", json={"otid": "mine"}),
+        await send(scripted, conversation, input=None, messages=[message]),
+    )
+    assert [(reply.status_code, reply.json()["run_id"]) for reply in gone] == [(410, run_id)] * 3
+    assert (await scripted.get(f"/v1/runs/{run_id}/messages")).status_code == 200

@@ -43,6 +43,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "conversations.update",
         "conversations.delete",
         "conversations.cancel",
+        "conversations.fork",
         "conversations.recompile",
         "conversations.messages.create",
         "conversations.messages.stream",

@@ -112,6 +112,13 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("conversations.delete.is-final", "conversations.delete", "200 `null`; then it is 404 everywhere, deleting it again included."),
     Requirement("conversations.know-the-memory-and-not-each-other", "conversations.create", "Conversations of an agent share its memory and none of their words."),
 
+    Requirement("conversations.fork.shares-the-history", "conversations.fork", "A fork has the history of its source, goes its own way, and outlives it."),
+    Requirement("conversations.fork.up-to-a-message", "conversations.fork", "With `message_id` it ends with that message."),
+    Requirement("conversations.fork.has-the-memory-of-today", "conversations.fork", "Its system message is its own, compiled from the blocks as they are."),
+    Requirement("conversations.fork.default-and-hidden", "conversations.fork", "The default conversation can be forked, and a fork be hidden."),
+    Requirement("conversations.fork.while-running", "conversations.fork", "A conversation that is answering can be forked; neither waits for the other."),
+    Requirement("conversations.isolated-blocks", "conversations.create", "A conversation with `isolated_block_labels` has copies of those blocks; what it writes there is its own."),
+
     Requirement("messages.create.json-reply", "conversations.messages.create", "`streaming: false` answers the new messages, the stop reason, the usage, `logprobs` and `turns`."),
     Requirement("messages.create.sends-the-history", "conversations.messages.create", "The model is sent the system prompt, the history and the new message, in order."),
     Requirement("messages.create.input-and-messages", "conversations.messages.create", "Both `input` and `messages`, neither, or a body that does not validate is 422 and stores nothing."),

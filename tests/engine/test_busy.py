@@ -12,9 +12,9 @@ from tertulia.domain.errors import ConversationBusy, QueueFull
 from tertulia.domain.events import Ended, RunStarted, Stopped
 from tertulia.domain.messages import TextPart
 from tertulia.domain.runs import Run
-from tertulia.engine import runs
 from tertulia.engine.agents import AgentDraft
 from tertulia.engine.requests import NewMessage, SendRequest
+from tertulia.engine.runs import RunSettings
 from tertulia.ports.provider import TextPiece
 from tests.support.scripted import Gate, calls, say
 from tests.support.world import World
@@ -61,8 +61,8 @@ async def test_what_waits_can_be_cancelled(world: World) -> None:
     assert "two" not in str(await world.told(agent_id))
 
 
-async def test_the_queue_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "QUEUE_LIMIT", 2)
+@pytest.mark.parametrize("run_settings", [RunSettings(queue_limit=2)])
+async def test_the_queue_is_bounded(world: World) -> None:
     agent_id, _, gate = await running(world)
     for text in ("two", "three"):
         await send(world, agent_id, text, "enqueue")

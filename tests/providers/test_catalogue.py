@@ -148,3 +148,10 @@ async def test_a_provider_that_is_down_hides_no_other() -> None:
         assert [card.handle for card in await catalogue.models()] == ["scripted/model", "named/a", "up/up"]
         assert [card.handle for card in await catalogue.embeddings()] == ["up/nomic-embed-text"]
         await catalogue.close()
+
+
+async def test_the_default_model_is_the_first_of_the_list() -> None:
+    endpoint = Endpoint(name="box", kind="compatible", base_url=NOWHERE, models=("a", "b", "c"))
+    catalogue = build_catalogue(ProviderSettings(endpoints=(endpoint,)), "box/b", others=(ScriptedProvider(),))
+    assert [card.handle for card in await catalogue.models()] == ["box/b", "scripted/model", "box/a", "box/c"]
+    await catalogue.close()

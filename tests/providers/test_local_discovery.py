@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -76,6 +76,7 @@ def test_what_a_file_does_not_tell_is_unknown(tmp_path: Path) -> None:
     assert (facts.display_name, facts.context_length, facts.parameters) == (None, None, None)
 
 
+@settings(deadline=None)
 @given(cut=st.integers(min_value=0, max_value=300))
 def test_a_file_that_is_cut_off_is_told_from_a_model(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("cut") / "cut.gguf"
@@ -84,6 +85,7 @@ def test_a_file_that_is_cut_off_is_told_from_a_model(cut: int, tmp_path_factory:
         read_facts(path)
 
 
+@settings(deadline=None)
 @given(junk=st.binary(max_size=200))
 def test_no_bytes_whatever_are_mistaken_for_a_model(junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("junk") / "junk.gguf"

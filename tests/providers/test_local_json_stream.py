@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tertulia.domain.errors import InvalidArgument
@@ -43,6 +43,7 @@ _SEARCH = _tool("search", {"type": "object", "properties": {"query": {"type": "s
 _SAVE = _tool("save", {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]})
 
 
+@settings(deadline=None)
 @given(st.text(), _CUTS, st.booleans())
 def test_a_string_comes_out_the_same_however_its_stream_is_split(text: str, cuts: list[int], ascii_only: bool) -> None:
     encoded = json.dumps(text, ensure_ascii=ascii_only)[1:]
@@ -52,6 +53,7 @@ def test_a_string_comes_out_the_same_however_its_stream_is_split(text: str, cuts
     assert decoder.done
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='ab\\"/bnrtu0d8f\n', max_size=40), _CUTS)
 def test_even_what_no_encoder_writes_comes_out_the_same_however_it_is_split(raw: str, cuts: list[int]) -> None:
     whole, split = JsonString(), JsonString()
@@ -73,6 +75,7 @@ def test_plain_characters_are_given_on_at_once_and_an_escape_when_it_is_whole() 
     assert decoder.feed('"}') == ("", "}")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), _JSON, max_size=4), _CUTS)
 def test_an_objects_text_is_passed_on_up_to_its_last_bracket(value: dict[str, Any], cuts: list[int]) -> None:
     encoded = json.dumps(value)
@@ -88,6 +91,7 @@ def _read(text: str, cuts: list[int]) -> tuple[list[ProviderEvent], EnvelopeRead
     return events, reader
 
 
+@settings(deadline=None)
 @given(st.text(), _CUTS, st.sampled_from([None, 1]))
 def test_a_reply_object_is_read_as_its_text(text: str, cuts: list[int], indent: int | None) -> None:
     events, reader = _read(json.dumps({"reply": text}, indent=indent), cuts)
@@ -97,6 +101,7 @@ def test_a_reply_object_is_read_as_its_text(text: str, cuts: list[int], indent: 
     assert not reader.called
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), _JSON, max_size=4), _CUTS, st.text(min_size=1))
 def test_a_call_object_is_read_as_one_tool_call(arguments: dict[str, Any], cuts: list[int], name: str) -> None:
     events, reader = _read(json.dumps({"call": name, "arguments": arguments}), cuts)
@@ -108,6 +113,7 @@ def test_a_call_object_is_read_as_one_tool_call(arguments: dict[str, Any], cuts:
     assert reader.called
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), _JSON, max_size=4), _CUTS)
 def test_a_reply_that_is_an_object_is_read_as_its_json(value: dict[str, Any], cuts: list[int]) -> None:
     events, reader = _read(json.dumps({"reply": value}), cuts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tertulia.domain.errors import InvalidArgument
@@ -162,6 +162,7 @@ def test_a_small_model_is_told_its_tools_when_it_has_to_call_one() -> None:
 _TEXT = st.text(max_size=60)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["human", "persona", "x"]), _TEXT), max_size=3),
     st.lists(st.tuples(st.sampled_from(["user", "assistant", "summary"]), _TEXT), max_size=6),

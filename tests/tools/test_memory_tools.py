@@ -32,12 +32,11 @@ class Memory:
     async def human(self) -> str:
         return (await self.values())["human"]
 
-    def elsewhere(self) -> "Memory":
+    async def elsewhere(self) -> "Memory":
         """The same agent in a conversation of its own, shown the same memory."""
-        return Memory(
-            self.world,
-            ToolContext(self.context.store, self.context.agent_id, "conv-2", "run-2", dict(self.context.seen_blocks)),
-        )
+        conversation_id, agent_id = await self.world.conversation(self.context.agent_id), self.context.agent_id
+        context = ToolContext(self.context.store, agent_id, conversation_id, "run-2", dict(self.context.seen_blocks))
+        return Memory(self.world, context)
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ async def test_wrong_and_unknown_arguments_are_named(memory: Memory) -> None:
 
 
 async def test_parts_edited_by_two_conversations_at_once_are_both_kept(memory: Memory) -> None:
-    other = memory.elsewhere()
+    other = await memory.elsewhere()
     await asyncio.gather(
         memory.call("memory_insert", label="human", new_string="reads"),
         other.call("memory_insert", label="human", new_string="writes"),
@@ -164,7 +163,7 @@ async def test_parts_edited_by_two_conversations_at_once_are_both_kept(memory: M
 
 
 async def test_rewriting_a_block_that_somebody_else_changed_is_a_clash_and_no_loss(memory: Memory) -> None:
-    other = memory.elsewhere()
+    other = await memory.elsewhere()
     await other.call("memory_insert", label="human", new_string="reads")
     outcome = await memory.call("memory_rethink", label="human", new_memory="Bob")
     assert outcome.status == "error"

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tertulia.domain.errors import (
     Conflict,
     DataDirectoryHeld,
+    Gone,
     InvalidArgument,
     NotFound,
     ProviderAuthenticationError,
@@ -35,6 +36,7 @@ STATUS: Final[dict[type[TertuliaError], int]] = {
     InvalidArgument: 400,
     NotFound: 404,
     Conflict: 409,
+    Gone: 410,
     Unprocessable: 422,
     Unsupported: 501,
     StoreUnavailable: 503,

@@ -128,4 +128,4 @@ async def retrieve_stream_for_run(run_id: str, request: Request) -> Response:
     if body.run_id is not None and body.run_id != run_id:
         raise Unprocessable(f"'run_id' in the body ({body.run_id}) is not the run in the path. Leave it out.")
     run = await services.store.read(lambda tx: tx.runs.get(run_id))
-    return stream(services, run, body)
+    return await stream(services, run, body)

@@ -13,7 +13,8 @@ from tertulia.api.wire.documented import STREAM, LettaResponse
 from tertulia.api.wire.requests import ResumeBody, SendBody, send_request
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.errors import Conflict, InvalidArgument, NotFound, Unprocessable
-from tertulia.domain.runs import Run
+from tertulia.domain.runs import ACTIVE_STATUSES, Run
+from tertulia.engine.retention import check_kept
 from tertulia.ports.store import Transaction
 
 BUSY_HEADER: Final = "x-tertulia-busy"
@@ -28,6 +29,8 @@ async def send(request: Request, conversation_id: str, body: SendBody, *, stream
     services = services_of(request)
     wanted = send_request(conversation_id, body, streaming=streaming, busy=busy_policy(request))
     run = await services.runs.start(wanted)
+    if run.status not in ACTIVE_STATUSES:  # the request was sent before
+        await services.store.read(partial(check_kept, run))
     if streaming:
         return EventStream(services.runs, run, include_pings=body.include_pings)
     return BlockingReply(services.runs, run)
@@ -50,10 +53,15 @@ def busy_policy(request: Request) -> BusyPolicy | None:
 async def resume(services: Services, conversation_id: str, body: ResumeBody) -> Response:
     """Go on with the stream of the run that is named by id or ``otid``, or else of the one that is running."""
     run = await services.store.read(partial(_wanted_run, conversation_id, body))
-    return stream(services, run, body)
+    return await stream(services, run, body)
 
 
-def stream(services: Services, run: Run, body: ResumeBody) -> Response:
+async def stream(services: Services, run: Run, body: ResumeBody) -> Response:
+    """The run's frames after ``starting_after``, then those to come.
+
+    :raises Gone: if they are not kept any more.
+    """
+    await services.store.read(partial(check_kept, run))
     return EventStream(services.runs, run, after=body.starting_after, include_pings=bool(body.include_pings))
 
 

@@ -37,6 +37,10 @@ class NotFound(TertuliaError):
         self.id = id_
 
 
+class Gone(TertuliaError):
+    """Something that was here and is kept no longer."""
+
+
 class Conflict(TertuliaError):
     """The request is right but not now."""
 
@@ -198,3 +202,17 @@ class ContextTooLong(ProviderBadRequest):
         super().__init__(message, detail=detail)
         self.tokens = tokens
         self.context_window = context_window
+
+
+class SystemPromptTooLong(ContextTooLong):
+    """What every request begins with leaves no room for a message."""
+
+    def __init__(self, tokens: int, context_window: int, *, detail: str = "") -> None:
+        super().__init__(
+            f"The system prompt and the tools alone have about {tokens} tokens, and the context window has "
+            f"{context_window}. Shorten the instructions or the memory blocks, detach tools, or raise the context "
+            "window limit.",
+            detail=detail,
+            tokens=tokens,
+            context_window=context_window,
+        )

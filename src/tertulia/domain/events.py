@@ -69,6 +69,21 @@ class MessageAdded(Struct, frozen=True, tag="message", tag_field="e"):
     message: Message
 
 
+class CompactionBegun(Struct, frozen=True, tag="compaction", tag_field="e"):
+    """The history is being summarised; the summary follows as a message of the id ``message_id``, if it comes to that.
+
+    ``at`` is seconds since the epoch. ``messages`` and ``tokens`` are what is in context before.
+    """
+
+    message_id: str
+    at: float
+    trigger: str
+    mode: str
+    context_window: int
+    messages: int
+    tokens: int
+
+
 class Stopped(Struct, frozen=True, tag="stopped", tag_field="e"):
     """Why the run ended."""
 
@@ -97,4 +112,4 @@ class Ended(Struct, frozen=True, tag="ended", tag_field="e"):
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | HiddenReasoning | ToolCallDelta
-Event: TypeAlias = RunStarted | Delta | MessageAdded | Stopped | UsageReported | Failed | Ended
+Event: TypeAlias = RunStarted | Delta | MessageAdded | CompactionBegun | Stopped | UsageReported | Failed | Ended

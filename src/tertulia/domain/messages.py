@@ -14,6 +14,8 @@ from msgspec import Struct
 Role: TypeAlias = Literal["system", "user", "assistant", "tool", "approval", "summary"]
 ToolStatus: TypeAlias = Literal["success", "error"]
 Awaited: TypeAlias = Literal["approval", "client"]
+SummaryMethod: TypeAlias = Literal["model", "pieces", "extractive"]
+"""How a summary was made: by a model at once, by a model piece after piece, or of excerpts, without one."""
 
 
 class UrlImage(Struct, frozen=True, gc=False, tag="url", tag_field="type"):
@@ -128,7 +130,9 @@ Part: TypeAlias = (
 class Compaction(Struct, frozen=True, kw_only=True):
     """What a summary stands for. ``context_from`` and ``pins`` are the conversation's before it, to go back to.
 
-    Counts are messages shown to the model, tokens are estimates; ``trigger`` says why it was made.
+    Counts are messages in context with the system prompt, tokens those of the whole context, as far as known;
+    ``trigger`` says why it was made. ``failure`` is why the summary is not of the kind that was wanted, and
+    ``summarizer_tokens`` what making it took.
     """
 
     trigger: str
@@ -139,6 +143,11 @@ class Compaction(Struct, frozen=True, kw_only=True):
     messages_after: int
     tokens_before: int | None = None
     tokens_after: int | None = None
+    mode: str | None = None
+    method: SummaryMethod = "model"
+    model: str | None = None
+    failure: str | None = None
+    summarizer_tokens: int = 0
 
 
 class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

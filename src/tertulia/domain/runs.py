@@ -126,8 +126,8 @@ class StepTrace(Struct, frozen=True, kw_only=True):
     """The provider's request and reply of a step.
 
     The request is kept as its parts: ``frame`` names the stored system prompt, tools and settings (shared by the steps
-    that sent the same), and the history is the conversation's positions below ``head``, which never change. So a trace
-    costs the same at 10 messages and at 10,000. ``reply`` is the provider's own object.
+    that sent the same), and the history is the positions ``pins`` and those from ``context_from`` to ``head`` - 1, which
+    never change. So a trace costs the same at 10 messages and at 10,000. ``reply`` is the provider's own object.
     """
 
     step_id: str
@@ -137,3 +137,4 @@ class StepTrace(Struct, frozen=True, kw_only=True):
     head: int
     reply: dict[str, Any]
     created_at: datetime
+    pins: tuple[int, ...] = ()

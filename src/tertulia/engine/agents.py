@@ -235,6 +235,7 @@ class Agents:
             if active is not None:
                 raise ConversationBusy(active.id)
             tx.messages.reset(agent_id)
+            tx.conversations.set_context(agent_id, 1)
             return _load(tx, agent)
 
         return self._view(await self._store.write(write))

@@ -45,7 +45,7 @@ def pending_calls(history: Sequence[Message]) -> list[ToolCallPart]:
             answered.update(part.tool_call_id for part in message.content if isinstance(part, ApprovalPart))
         elif message.role == "assistant":
             return [call for call in message.tool_calls if call.awaits and call.id not in answered]
-        else:
+        elif message.role != "summary":
             return []
     return []
 

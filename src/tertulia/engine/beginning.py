@@ -86,7 +86,7 @@ def begin(
     first = head - len(messages)
     if agent.message_buffer_autoclear and not request.answers:
         tx.conversations.set_context(run.conversation_id, first)
-        conversation = replace(conversation, context_from=first)
+        conversation = replace(conversation, context_from=first, pins=())
     tx.conversations.touch(run.conversation_id, last_message_at=run.created_at)
     return Begun(run, replace(conversation, head=head), first, messages, settlement)
 

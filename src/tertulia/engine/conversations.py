@@ -16,7 +16,7 @@ from tertulia.domain.models import ModelSettings
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.forking import forked
-from tertulia.engine.history import Histories
+from tertulia.engine.history import Histories, pinned_messages
 from tertulia.engine.isolation import delete_own_blocks, isolate
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
@@ -178,7 +178,9 @@ class Conversations:
 
 def in_context_ids(tx: Transaction, conversation: Conversation) -> list[str]:
     """The ids of the messages that the model is shown, the system prompt first."""
-    return [tx.messages.system(conversation.id).id, *tx.messages.ids_from(conversation.id, conversation.context_from)]
+    pinned = [message.id for _, message in pinned_messages(conversation.id, conversation.pins, tx)]
+    shown = tx.messages.ids_from(conversation.id, conversation.context_from)
+    return [tx.messages.system(conversation.id).id, *pinned, *shown]
 
 
 def _get(tx: Transaction, conversation_id: str) -> Conversation:

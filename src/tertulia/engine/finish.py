@@ -52,6 +52,9 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
 
     def write(tx: Transaction) -> None:
         tx.messages.truncate(run.conversation_id, turn.first)
+        # What it added may be a summary: the view is again what it was.
+        before = turn.conversation
+        tx.conversations.set_context(run.conversation_id, min(before.context_from, turn.first), before.pins)
         tx.runs.update(run)
         tx.agents.set_activity(run.agent_id, activity_of(run))
 

@@ -3,6 +3,8 @@
 A fork is made where the history is whole: no call of a tool is parted from its return.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from tertulia.context.pairing import unanswered
@@ -10,7 +12,8 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import Conflict
 from tertulia.domain.ids import new_conversation_id
-from tertulia.engine.approvals import TAIL
+from tertulia.domain.messages import Message
+from tertulia.engine.approvals import TAIL, pending_calls
 from tertulia.engine.compiling import system_message
 from tertulia.engine.isolation import copy_blocks, own_blocks
 from tertulia.ports.store import Transaction
@@ -51,7 +54,7 @@ def _end(source: Conversation, tx: Transaction) -> int:
     """The head, or the reply before it whose calls are being run just now. Calls that wait for an answer may stay."""
     start = max(1, source.head - TAIL)
     tail = tx.messages.range(source.id, start, source.head)
-    running = {call.id for call in unanswered(tail) if not call.awaits}
+    running = _running(tail)
     for position, message in enumerate(tail, start):
         if any(call.id in running for call in message.tool_calls):
             return position
@@ -61,20 +64,25 @@ def _end(source: Conversation, tx: Transaction) -> int:
 def _after(source: Conversation, message_id: str, tx: Transaction) -> int:
     """The position after the message and after what its calls came to."""
     position = tx.messages.position(source.id, message_id)
-    following = tx.messages.range(source.id, position, min(source.head, position + TAIL))
     upto = position + 1
-    for message in following[1:]:
+    for message in tx.messages.range(source.id, upto, min(source.head, upto + TAIL)):
         if message.role not in {"tool", "approval"}:
             break
         upto += 1
-    lost = [call.id for call in unanswered(following[: upto - position]) if not call.awaits]
-    if lost and upto == source.head:
+    running = _running(tx.messages.range(source.id, max(1, upto - TAIL), upto)) if upto == source.head else set[str]()
+    if running:
         raise Conflict(
             "CONFLICT: the tool calls of this message are being run. Fork when they have returned, or fork at the "
             "message before it.",
-            tool_call_ids=lost,
+            tool_call_ids=sorted(running),
         )
     return upto
+
+
+def _running(tail: Sequence[Message]) -> set[str]:
+    """The calls at the end of a history that have no return and wait for nobody's answer."""
+    waiting = {call.id for call in pending_calls(tail)}
+    return {call.id for call in unanswered(tail)} - waiting
 
 
 def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tuple[int, ...]]:

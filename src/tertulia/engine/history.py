@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from tertulia.context.pairing import is_paired, paired, unanswered
+from tertulia.context.summaries import as_shown
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.messages import Message, TextPart, ToolCallPart
 from tertulia.ports.store import Store, Transaction
@@ -25,38 +26,85 @@ MESSAGE_BYTES = 1_000
 """What a short message takes as objects."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a provider counted of a request of the model ``model``, which ended before position ``head``.
+
+    ``tokens`` are those of the whole request; ``frame`` is what was estimated to be the part that is no history.
+    """
+
+    model: str
+    tokens: int
+    frame: int
+    head: int
+
+
 @dataclass(slots=True)
 class History:
-    """The messages from ``start`` to ``head`` - 1 of one conversation, oldest first, without the system prompt."""
+    """The messages from ``start`` to ``head`` - 1 of one conversation, oldest first, without the system prompt.
+
+    ``pinned`` are those at the positions ``pins``, shown before them. Summaries are shown where they are pinned and
+    nowhere else. ``measure`` is of the last request, if its provider counted.
+    """
 
     conversation_id: str
     epoch: int
     start: int
     head: int
+    pins: tuple[int, ...] = ()
+    pinned: list[tuple[int, Message]] = field(default_factory=list[tuple[int, Message]])
     messages: list[Message] = field(default_factory=list[Message])
     call_ids: set[str] = field(default_factory=set[str])
+    measure: Measure | None = None
     size: int = 0  # about how many bytes it takes in memory
     _sound: int = 0  # how many of the first messages are known to be paired
+    _summaries: int = 0  # how many of the messages are summaries
 
     def append(self, messages: Sequence[Message], head: int) -> None:
         """Go on with what was just written."""
         self.messages.extend(messages)
         self.size += sum(map(_size, messages))
         self.call_ids.update(call.id for message in messages for call in message.tool_calls)
+        self._summaries += sum(message.role == "summary" for message in messages)
         self.head = head
+
+    def move(self, start: int, pinned: list[tuple[int, Message]]) -> None:
+        """Show no more than the pinned messages and those from ``start`` on."""
+        gone = self.messages[: start - self.start]
+        self.messages = self.messages[len(gone) :]
+        self.size -= sum(map(_size, gone))
+        self._sound = max(0, self._sound - len(gone))
+        self._summaries -= sum(message.role == "summary" for message in gone)
+        self.start, self.pinned, self.measure = start, pinned, None
+        self.pins = tuple(sorted(position for position, _ in pinned))
+
+    def in_view(self) -> list[tuple[int, Message]]:
+        """The messages that are shown, as they are stored, with their positions."""
+        own = zip(range(self.start, self.head), self.messages, strict=True)
+        return [*self.pinned, *((position, message) for position, message in own if message.role != "summary")]
+
+    def since(self, position: int) -> list[Message]:
+        """The messages from a position on."""
+        return self._but_summaries(self.messages[max(0, position - self.start) :])
 
     def shown(self) -> list[Message]:
         """The history as providers accept it. Only what was added since the last time is looked at."""
-        added = self.messages[self._sound :]
+        pinned = [as_shown(message) for _, message in self.pinned]
+        added = self._but_summaries(self.messages[self._sound :])
         if is_paired(added):
             self._sound = len(self.messages)
-            return list(self.messages)
+            return pinned + self._but_summaries(self.messages)
         _log.warning("history_mended", conversation_id=self.conversation_id, messages=len(added))
-        return self.messages[: self._sound] + paired(added)
+        return pinned + self._but_summaries(self.messages[: self._sound]) + paired(added)
 
     def unanswered(self) -> list[ToolCallPart]:
         """The calls that wait for their return."""
         return unanswered(self.messages[self._sound :])
+
+    def _but_summaries(self, messages: list[Message]) -> list[Message]:
+        if not self._summaries:
+            return list(messages)
+        return [message for message in messages if message.role != "summary"]
 
 
 class Histories:
@@ -70,6 +118,8 @@ class Histories:
     async def of(self, conversation: Conversation) -> History:
         """The conversation's history up to its head, read from the store as far as it is not known."""
         history = self._take(conversation)
+        if len(history.pinned) < len(history.pins):
+            history.pinned = await self._store.read(partial(pinned_messages, conversation.id, history.pins))
         if history.head < conversation.head:
             read = partial(_range, conversation.id, history.head, conversation.head)
             history.append(await self._store.read(read), conversation.head)
@@ -93,9 +143,16 @@ class Histories:
         start, epoch = conversation.context_from, conversation.epoch
         kept = self._kept.get(conversation.id)
         self.forget(conversation.id)
-        if kept is not None and (kept.epoch, kept.start) == (epoch, start) and kept.head <= conversation.head:
+        same = kept is not None and (kept.epoch, kept.start, kept.pins) == (epoch, start, conversation.pins)
+        if kept is not None and same and kept.head <= conversation.head:
             return kept
-        return History(conversation.id, epoch, start, start)
+        return History(conversation.id, epoch, start, start, conversation.pins)
+
+
+def pinned_messages(conversation_id: str, pins: Sequence[int], tx: Transaction) -> list[tuple[int, Message]]:
+    """The messages at pinned positions in the order they are shown: the summary, then what is kept beside it."""
+    found = [(at, message) for at in pins for message in tx.messages.range(conversation_id, at, at + 1)]
+    return sorted(found, key=lambda pinned: pinned[1].role != "summary")
 
 
 def _size(message: Message) -> int:

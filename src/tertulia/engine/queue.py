@@ -9,9 +9,6 @@ from tertulia.domain.runs import Run
 from tertulia.ports.event_log import EventLog, RunLog
 from tertulia.ports.store import Store
 
-LIMIT = 100
-"""How many runs may wait for one conversation."""
-
 
 class Queue:
     """First in, first out, for each conversation on its own. Readers of a waiting run follow its log already."""

@@ -20,13 +20,13 @@ from tertulia.domain.events import MessageAdded, RunStarted
 from tertulia.domain.ids import new_run_id
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.beginning import Begun, Snapshot, begin, enqueue, snapshot
+from tertulia.engine.chores import Chores
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CANCELLED, Ending, failure
 from tertulia.engine.finish import end_plainly, finish, last_events
 from tertulia.engine.history import Histories, History
 from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import Choice, choose
-from tertulia.engine.queue import LIMIT as QUEUE_LIMIT
 from tertulia.engine.queue import Queue
 from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.tool_rules import ToolRules
@@ -38,8 +38,16 @@ from tertulia.ports.provider import MemoryView
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool, ToolContext
 
-APPROVAL_DEADLINE = timedelta(days=7)
-"""How long tool calls wait for an answer before they count as denied."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """``approval_deadline`` is how long tool calls wait for an answer before they count as denied, ``queue_limit`` how
+    many runs may wait for one conversation.
+    """
+
+    approval_deadline: timedelta = timedelta(days=7)
+    queue_limit: int = 100
+
 
 _log = structlog.get_logger(__name__)
 
@@ -71,14 +79,16 @@ class Runs:
         catalogue: Catalogue,
         tools: Mapping[str, Tool],
         histories: Histories,
-        approval_deadline: timedelta = APPROVAL_DEADLINE,
+        settings: RunSettings | None = None,
+        chores: Chores | None = None,
     ) -> None:
         self._store = store
         self._events = events
         self._catalogue = catalogue
         self._tools = tools
         self._histories = histories
-        self._approval_deadline = approval_deadline
+        self._settings = settings or RunSettings()
+        self._chores = chores or Chores()
         self._queue = Queue(store, events)
         self._active: dict[str, _Active] = {}
         self._readers: Counter[str] = Counter()
@@ -161,6 +171,7 @@ class Runs:
         self._closing = True
         await asyncio.gather(*(self.cancel(run_id) for run_id in list(self._active)))
         self._queue.close()
+        await self._chores.close()
 
     async def _cancel_all(self, which: Callable[[Run], bool]) -> list[str]:
         known = [*self._queue.runs(), *(active.turn.run for active in self._active.values())]
@@ -181,7 +192,7 @@ class Runs:
             except ConversationBusy:
                 if policy == "reject":
                     raise
-                waits = await self._store.write(partial(enqueue, run, request, QUEUE_LIMIT))
+                waits = await self._store.write(partial(enqueue, run, request, self._settings.queue_limit))
             if waits is not None:
                 break
             seen = await self._store.read(partial(snapshot, request.conversation_id))
@@ -228,7 +239,7 @@ class Runs:
         started_ns = time.monotonic_ns()
         choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
         system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
-        work = partial(begin, run, request, seen.agent, system, self._approval_deadline)
+        work = partial(begin, run, request, seen.agent, system, self._settings.approval_deadline)
         begun = await self._store.write(work)
         if isinstance(begun, Run):
             return begun
@@ -267,6 +278,7 @@ class Runs:
             log.stored(chunk)
         finally:
             log.close()
+        self._chores.begin(run_id)
         return True
 
     async def _drive(self, active: _Active) -> None:
@@ -283,6 +295,7 @@ class Runs:
         finally:
             turn.log.close()
             del self._active[turn.run.id]
+        self._chores.begin(turn.run.id)
         await self._start_next(turn.run.conversation_id)
 
     async def _ending(self, active: _Active, loop: Loop) -> Ending:

@@ -72,7 +72,7 @@ class StepRecord:
         self.created_at = utc_now()
         self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids, turn.awaits)
         self._turn = turn
-        self._head = turn.history.head
+        self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
         self._start_ns = time.time_ns()
         self._asked_ns = self._begun_ns = time.monotonic_ns()
         self._llm_ns: int | None = None
@@ -148,7 +148,8 @@ class StepRecord:
                 step_id=self.id,
                 conversation_id=self._turn.conversation.id,
                 frame=digest,
-                context_from=self._turn.history.start,
+                context_from=self._start,
+                pins=self._pins,
                 head=self._head,
                 reply=finished.reply if finished else {},
                 created_at=self.created_at,

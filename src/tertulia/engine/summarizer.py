@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
-from typing import Literal, TypeAlias
 
 import structlog
 
@@ -33,7 +32,6 @@ _CHARACTERS_PER_TOKEN = 3
 """Fewer than most texts have: pieces had better be small than refused."""
 
 _REFUSALS = (ProviderError, InvalidArgument)
-Usual: TypeAlias = Literal["transcript", "self"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +50,7 @@ class Summarizer:
     """Summarises once. ``own`` is the agent's own request, where the agent is to write the summary as itself.
 
     ``window`` is the model's, in tokens. The summary has at most ``clip`` characters and ``clip_bytes`` bytes.
+    ``strict``: a request that cannot be made is the asker's to mend, and no reason to fall back.
     """
 
     provider: Provider
@@ -63,10 +62,14 @@ class Summarizer:
     clip: int
     clip_bytes: int
     own: ModelRequest | None = None
+    strict: bool = False
     _tokens: int = field(default=0, init=False)
 
     async def summarise(self, messages: Sequence[Message]) -> Summary:
-        """A summary of the messages, by the best way that works."""
+        """A summary of the messages, by the best way that works.
+
+        :raises InvalidArgument: if ``strict`` and a setting cannot be expressed to the provider.
+        """
         if not self.card.can_summarize:
             _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
             return self._extract(messages, f"{self.card.handle} is too small a model to summarise with.")
@@ -158,6 +161,8 @@ class Summarizer:
         return Summary(text=text, method="extractive", tokens=self._tokens, failure=failure)
 
     def _failed(self, error: ProviderError | InvalidArgument) -> str:
+        if self.strict and isinstance(error, InvalidArgument):
+            raise error
         _log.warning("summarizer_failed", model=self.card.handle, error=error.message)
         return error.message
 

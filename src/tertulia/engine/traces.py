@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from tertulia.context.pairing import paired
+from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Step, StepTrace
+from tertulia.engine.history import pinned_messages
 from tertulia.engine.steps import Frame
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store, Transaction
@@ -51,7 +53,10 @@ def _parts(step_id: str, tx: Transaction) -> tuple[Step, StepTrace, Frame, list[
     if stored is None:
         return None
     try:
+        pinned = pinned_messages(stored.conversation_id, stored.pins, tx)
         history = tx.messages.range(stored.conversation_id, stored.context_from, stored.head)
     except NotFound:
         return None
-    return step, stored, _frames.decode(tx.steps.frame(stored.frame)), history
+    # Summaries are shown where they are pinned and nowhere else.
+    shown = [as_shown(message) for _, message in pinned] + [each for each in history if each.role != "summary"]
+    return step, stored, _frames.decode(tx.steps.frame(stored.frame)), shown

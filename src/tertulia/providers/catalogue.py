@@ -53,8 +53,10 @@ class ProviderCatalogue:
             )
 
     async def models(self) -> list[ModelCard]:
-        cards = await asyncio.gather(*(provider.models() for provider in self._providers.values()))
-        return [card for of_provider in cards for card in of_provider]
+        """The default model goes first: Letta Code gives its agents the first of the list."""
+        found = await asyncio.gather(*(provider.models() for provider in self._providers.values()))
+        cards = [card for of_provider in found for card in of_provider]
+        return sorted(cards, key=lambda card: card.handle != self._default_model)
 
     async def embeddings(self) -> list[EmbeddingCard]:
         cards = await asyncio.gather(*(provider.embeddings() for provider in self._providers.values()))

@@ -27,6 +27,7 @@ SCHEMA_REVISION: Final = "0001"
 _READER_THREADS: Final = 2
 _READ_HERE_SECONDS: Final = 0.002
 """How long a read may keep the event loop from everything else before it is moved to a thread."""
+_READS_A_ROUND: Final = 20
 _CHECKPOINT_PAGES: Final = 4000
 """How long the log grows before it is moved into the database file: 16 MB, some hundreds of messages."""
 _BUSY_TIMEOUT_MS: Final = 10_000
@@ -119,12 +120,14 @@ class SqliteStore:
             self._elsewhere.put(Reader(engine.connect()))
         self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="tertulia-reader")
         self._closed = False
+        self._reads_this_round = 0
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` here and now if the database is quick about it, and again in a thread if not.
 
         Most reads take 10 to 30 µs; handing them to a thread and back takes longer than that.
         """
+        await self._take_turn()
         self._check_open()
         try:
             return self._here.read(work, seconds=_READ_HERE_SECONDS)
@@ -158,6 +161,17 @@ class SqliteStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("The server is shutting down.")
+
+    async def _take_turn(self) -> None:
+        """Let the event loop go round now and then: who reads until something changes has to let it change."""
+        if not self._reads_this_round:
+            self._loop.call_soon(self._begin_round)
+        self._reads_this_round += 1
+        if self._reads_this_round > _READS_A_ROUND:
+            await asyncio.sleep(0)
+
+    def _begin_round(self) -> None:
+        self._reads_this_round = 0
 
     async def _read_elsewhere(self, work: Callable[[Transaction], T], *, may_lag: bool) -> T:
         def read() -> T:

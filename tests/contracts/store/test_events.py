@@ -1,6 +1,9 @@
 """Event chunks in a store."""
 
+from datetime import timedelta
+
 import pytest
+from msgspec.structs import replace
 
 from tertulia.domain.errors import NotFound
 from tertulia.ports.store import EventChunk, Store
@@ -24,3 +27,18 @@ async def test_a_run_without_events_has_none(store: Store) -> None:
 async def test_events_need_their_run(store: Store) -> None:
     with pytest.raises(NotFound, match="Run not found with id='run-x'"):
         await store.write(lambda tx: tx.events.append("run-x", EventChunk(1, 1, b"")))
+
+
+async def test_the_events_of_ended_runs_are_removed_when_they_are_old_enough(store: Store) -> None:
+    ended, running = await stored_run(store), await stored_run(store)
+    for run in (ended, running):
+        await store.write(lambda tx, run=run: tx.events.append(run.id, EventChunk(1, 3, b"one")))
+    await store.write(lambda tx: tx.runs.update(replace(ended, status="completed")))
+    await store.write(lambda tx: tx.runs.update(replace(running, status="running")))
+    begun = ended.created_at
+    assert await store.write(lambda tx: tx.events.prune(begun, 10)) == 0
+    assert await store.read(lambda tx: tx.events.kept(ended.id))
+    assert await store.write(lambda tx: tx.events.prune(begun + timedelta(days=1), 10)) == 1
+    assert not await store.read(lambda tx: tx.events.kept(ended.id))
+    assert await store.read(lambda tx: tx.events.kept(running.id))
+    assert await store.write(lambda tx: tx.events.prune(begun + timedelta(days=1), 10)) == 0

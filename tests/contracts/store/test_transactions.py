@@ -83,6 +83,16 @@ async def test_works_are_run_in_the_order_they_were_asked_for(store: Store) -> N
     assert ran == list(range(50))
 
 
+async def test_reading_until_something_changes_lets_it_change(store: Store) -> None:
+    changes: list[int] = []
+    asyncio.get_running_loop().call_soon(changes.append, 1)
+    reads = 0
+    while not changes and reads < 1000:
+        await store.read(lambda tx: None)
+        reads += 1
+    assert changes
+
+
 async def test_a_read_cannot_write(store: Store) -> None:
     with pytest.raises(Exception, match=r"readonly|read-only"):
         await store.read(lambda tx: tx.agents.insert(an_agent()))

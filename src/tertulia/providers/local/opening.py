@@ -24,6 +24,8 @@ def copy_opening(server: Any, body: bytes, slots: int, api_key: str) -> None:
     :raises OpeningFailed: if the runtime refuses.
     """
     server.handle_chat_completions(body, _ignore)
+    if slots == 1:
+        return
     connection = _connect(server.listening_address)
     try:
         _act(connection, 0, "save", api_key)

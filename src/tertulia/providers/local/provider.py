@@ -15,13 +15,15 @@ from tertulia.providers.local.discovery import LocalModel, find_models, runtime_
 from tertulia.providers.local.layouts import ChatLayout, Layout, is_small
 from tertulia.providers.local.notes_layout import NotesLayout
 from tertulia.providers.local.reply import ReplyReader
-from tertulia.providers.local.runtime import LoadedModel, LoadFailed, LoadOptions
+from tertulia.providers.local.runtime import LoadedModel, LoadFailed, LoadOptions, Unloaded
 from tertulia.settings import LocalModels
 
 NAME: Final = "local"
 LARGEST_DEFAULT_CONTEXT: Final = 8192
 """Tokens. Models are trained with ten times as many, which would take gigabytes that nobody asked for."""
 
+
+_STOPPING: Final = "The server is shutting down."
 
 _log = structlog.get_logger()
 
@@ -72,6 +74,8 @@ class LocalProvider:
             raise ProviderBadRequest(
                 f"The model 'local/{model.name}' cannot take this request: {error}", detail=str(error)
             ) from error
+        except Unloaded as error:
+            raise ProviderOverloaded(_STOPPING) from error
         yield reader.finish()
 
     async def close(self) -> None:
@@ -126,7 +130,7 @@ class LocalProvider:
         :raises ProviderError: if it cannot be loaded.
         """
         if self._closed:
-            raise ProviderOverloaded("The server is shutting down.")
+            raise ProviderOverloaded(_STOPPING)
         task = self._loading.get(model.name)
         if task is None:
             task = self._loading[model.name] = asyncio.create_task(self._load(model))

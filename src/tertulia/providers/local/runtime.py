@@ -34,6 +34,7 @@ _BATCH: Final = 64
 _log = structlog.get_logger()
 
 _SILENT: Final = -1
+_CONTEXT_PER_OPENING: Final = 1024  # tokens; with fewer for each slot, copies would crowd out what is asked
 _PROMPT_CACHE_MIB: Final = 0  # conversations at rest are not kept in memory beside the slots
 
 
@@ -54,6 +55,10 @@ class LoadOptions:
     opening: bytes | None = None
 
 
+class Unloaded(Exception):
+    """The model was closed while the request waited for its turn."""
+
+
 class LoadedModel:
     """One model in memory. Made and closed in threads, because both take a while."""
 
@@ -69,6 +74,7 @@ class LoadedModel:
         self._threads = ThreadPoolExecutor(SLOTS, thread_name_prefix="local-model")
         self._admission = Admission(SLOTS, options.context)
         self._active: set[_Exchange] = set()
+        self._closed = False
 
     async def chat(self, body: bytes, tokens: int) -> AsyncGenerator[bytes, None]:
         """The chunks of the reply as they come, JSON objects of the chat dialect; an error is a chunk too.
@@ -76,8 +82,11 @@ class LoadedModel:
         ``tokens`` is the most that prompt and reply can come to. Closing the generator stops the model at its next
         token, or at the next piece of a prompt it is still reading; its place is free when it has stopped.
         :raises ValueError: if the request cannot be made sense of.
+        :raises Unloaded: if the model is closed before its turn comes.
         """
         taken = await self._admission.take(tokens)
+        if self._closed:
+            raise Unloaded
         exchange = _Exchange(asyncio.get_running_loop(), lambda: self._admission.give_back(taken))
         self._active.add(exchange)
         future = self._threads.submit(exchange.run, self._server, body)
@@ -92,6 +101,7 @@ class LoadedModel:
 
     def close(self) -> None:
         """Stop what is running, wait until it has stopped, and give the memory back."""
+        self._closed = True
         for exchange in tuple(self._active):
             exchange.stopped.set()
         self._threads.shutdown(cancel_futures=True)
@@ -171,13 +181,13 @@ def _start(options: LoadOptions) -> Any:
         except RuntimeError as error:
             raise LoadFailed(str(error)) from error
         if options.opening is not None:
-            _open(server, options.opening, key)
+            _open(server, options, options.opening, key)
         return server
 
 
-def _open(server: Any, opening: bytes, key: str) -> None:
+def _open(server: Any, options: LoadOptions, opening: bytes, key: str) -> None:
     try:
-        copy_opening(server, opening, SLOTS, key)
+        copy_opening(server, opening, min(SLOTS, max(1, options.context // _CONTEXT_PER_OPENING)), key)
     except OpeningFailed as error:
         _log.warning("local_model.opening_not_copied", error=str(error))
 

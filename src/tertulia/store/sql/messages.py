@@ -36,7 +36,9 @@ _SEGMENTS: Final = """
     WHERE conversation_id = ? AND lo < ? AND (hi IS NULL OR hi > ?) ORDER BY lo
 """
 _BODIES: Final = "SELECT body FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
-_IDS: Final = "SELECT id FROM messages WHERE log_id = ? AND position >= ? AND position < ? ORDER BY position"
+_IDS: Final = """
+    SELECT id FROM messages WHERE log_id = ? AND position >= ? AND position < ? AND role <> 'summary' ORDER BY position
+"""
 _POSITION: Final = """
     SELECT m.position FROM messages m JOIN conversation_segments s
         ON s.log_id = m.log_id AND m.position >= s.lo AND (s.hi IS NULL OR m.position < s.hi)
