@@ -31,13 +31,15 @@ class Wish:
     """How much is to go.
 
     ``share`` is the part of the messages that goes at least, from 0 to 1. ``whole`` lets everything go that is
-    answered. ``room`` is how many tokens may stay. ``resting`` says that nobody is waiting for a reply.
+    answered. ``room`` is how many tokens may stay. ``resting`` says that nobody is waiting for a reply. The first
+    ``pinned`` messages are no part of the history that follows them: they all go, or are kept one by one.
     """
 
     share: float = 0.3
     whole: bool = False
     room: float = math.inf
     resting: bool = False
+    pinned: int = 0
 
 
 def plan(messages: Sequence[Message], weights: Sequence[float], wish: Wish) -> Cut | None:
@@ -79,7 +81,7 @@ def places(messages: Sequence[Message]) -> list[int]:
 
 class _Planner:
     def __init__(self, messages: Sequence[Message], weights: Sequence[float], wish: Wish) -> None:
-        self.places = places(messages)
+        self.places = [at for at in places(messages) if at >= wish.pinned]
         self._messages = messages
         self._weights = weights
         self._wish = wish

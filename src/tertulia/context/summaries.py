@@ -27,9 +27,9 @@ still open. If there is an earlier summary, carry over what still matters of it.
 address nobody. Write plain text, as short as that allows."""
 
 ALL_PROMPT: Final = f"Summarise the conversation that you are given.\n{_RULES}"
-WINDOW_PROMPT: Final = (
-    "Summarise the older part of a conversation. Its latest messages are not given to you; they stay in view.\n" + _RULES
-)
+WINDOW_PROMPT: Final = f"""\
+Summarise the older part of a conversation. Its latest messages are not given to you; they stay in view.
+{_RULES}"""
 SELF_PROMPT: Final = (
     "This is not a message of the user. The conversation so far will be replaced by a summary, which you write now, "
     "without calling a tool.\n" + _RULES

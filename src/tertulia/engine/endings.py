@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tertulia.domain.errors import ProviderError, TertuliaError
+from tertulia.domain.errors import ProviderError, SystemPromptTooLong, TertuliaError
 from tertulia.domain.events import Failed
 from tertulia.domain.runs import RunStatus, StopReason
 
@@ -38,6 +38,9 @@ CRASHED = Ending(
 
 def failure(error: Exception) -> Ending:
     """The ending that an error makes of a run."""
+    if isinstance(error, SystemPromptTooLong):
+        words = Failed(error.error_type, error.message, error.detail)
+        return Ending("context_window_overflow_in_system_prompt", words)
     if isinstance(error, ProviderError):
         return Ending("llm_api_error", Failed(error.error_type, error.message, error.detail, error.retry_after))
     if isinstance(error, TertuliaError):

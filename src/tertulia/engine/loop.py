@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from tertulia.domain.clock import utc_now
-from tertulia.domain.errors import ProviderConnectionLost, ProviderContentFiltered
+from tertulia.domain.errors import ContextTooLong, ProviderConnectionLost, ProviderContentFiltered
 from tertulia.domain.events import MessageAdded
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import StopReason
+from tertulia.engine.compaction import Compactor, Room
 from tertulia.engine.endings import Ending
 from tertulia.engine.steps import StepRecord
 from tertulia.engine.tool_calls import returned, run_calls
@@ -24,9 +25,10 @@ from tertulia.ports.provider import ModelRequest
 class Loop:
     """The loop of one turn. ``open_step`` is the step whose reply is not stored yet, complete or not."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, compactor: Compactor) -> None:
         self.open_step: StepRecord | None = None
         self._turn = turn
+        self._compactor = compactor
 
     async def run(self) -> Ending:
         """Answer the turn's message. The last reply is left in ``open_step``, to be stored with the run's end.
@@ -39,8 +41,7 @@ class Loop:
         if turn.pending:
             return Ending("requires_approval")
         while True:
-            step = self.open_step = StepRecord(turn, request_for(turn))
-            await _ask(turn, step)
+            step = await self._reply()
             calls = [part for part in step.reply.content() if isinstance(part, ToolCallPart)]
             last = turn.step_count >= turn.max_steps
             if not calls and (last or not turn.rules.missing):
@@ -53,6 +54,28 @@ class Loop:
                 return Ending("tool_rule")
             if last:
                 return Ending("max_steps")
+
+    async def _reply(self) -> StepRecord:
+        """The next step with its reply. A history that is too long for the model is made shorter until it fits.
+
+        :raises ContextTooLong: if that is not possible.
+        """
+        turn = self._turn
+        room = Room(turn, self._compactor, request_for)
+        turn.step_count += 1
+        while True:
+            step = self.open_step = StepRecord(turn, await room.request())
+            head = turn.history.head
+            try:
+                await _ask(turn, step)
+            except ContextTooLong as error:
+                if step.reply.content():
+                    raise
+                self.open_step = None  # nothing was said: what counts is the request that is accepted
+                await room.make_more(step.request, error)
+            else:
+                room.learn(step.request, head, step.usage)
+                return step
 
     async def _store_reply(self, step: StepRecord) -> None:
         message, record = step.message(partial=False), step.step("success", None)
@@ -83,7 +106,6 @@ def request_for(turn: Turn) -> ModelRequest:
 
 
 async def _ask(turn: Turn, step: StepRecord) -> None:
-    turn.step_count += 1
     try:
         async with aclosing(turn.provider.stream(step.request)) as events:
             async for event in events:

@@ -14,12 +14,15 @@ import structlog
 from msgspec.structs import replace
 
 from tertulia.context.skills import with_skills
+from tertulia.domain.agents import CompactionSettings
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import ConversationBusy, NotFound, StoreUnavailable, TertuliaError
 from tertulia.domain.events import MessageAdded, RunStarted
 from tertulia.domain.ids import new_run_id
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.beginning import Begun, Snapshot, begin, enqueue, snapshot
+from tertulia.engine.compacting import METADATA, Compacted, Compacting, begin_compaction
+from tertulia.engine.compaction import THRESHOLD, Compactor
 from tertulia.engine.chores import Chores
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CANCELLED, Ending, failure
@@ -58,6 +61,7 @@ class _Active:
 
     turn: Turn
     begun: Begun
+    loop: Loop | Compacting
     task: asyncio.Task[None] | None = None
     running: bool = False
     cancelled: bool = False

@@ -72,7 +72,7 @@ class Summarizer:
         """
         if not self.card.can_summarize:
             _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
-            return self._extract(messages, f"{self.card.handle} is too small a model to summarise with.")
+            return self.extracted(messages, self.clip_bytes, f"{self.card.handle} is too small a model to summarise.")
         failure: str | None = None
         if self.own is not None:
             try:
@@ -93,7 +93,13 @@ class Summarizer:
                 entries = _fitting(messages, limit * _MOST_PIECES)
             else:
                 return self._finished(text, "model" if len(texts) == 1 else "pieces", failure)
-        return self._extract(messages, failure)
+        return self.extracted(messages, self.clip_bytes, failure)
+
+    def extracted(self, messages: Sequence[Message], limit: int, failure: str | None) -> Summary:
+        """A summary of at most ``limit`` bytes that no model is asked for."""
+        limit = min(limit, self.clip_bytes)
+        text = clipped(extract(messages, min(self.clip, limit)), self.clip, limit)
+        return Summary(text=text, method="extractive", tokens=self._tokens, failure=failure)
 
     def _own_request(self, own: ModelRequest, messages: Sequence[Message]) -> ModelRequest:
         """The request the agent made, with the instruction at its end: a provider's cache knows its beginning."""
@@ -155,10 +161,6 @@ class Summarizer:
             tokens=self._tokens,
             failure=failure,
         )
-
-    def _extract(self, messages: Sequence[Message], failure: str | None) -> Summary:
-        text = clipped(extract(messages, min(self.clip, self.clip_bytes)), self.clip, self.clip_bytes)
-        return Summary(text=text, method="extractive", tokens=self._tokens, failure=failure)
 
     def _failed(self, error: ProviderError | InvalidArgument) -> str:
         if self.strict and isinstance(error, InvalidArgument):
