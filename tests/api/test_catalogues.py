@@ -31,7 +31,8 @@ async def test_the_built_in_tools_are_listed_and_shown(client: httpx.AsyncClient
     ("query", "expected"),
     [
         ({"name": "send_message"}, {"send_message"}),
-        ({"name": "web_search"}, set[str]()),
+        ({"name": "web_search"}, {"web_search"}),
+        ({"name": "run_code"}, set[str]()),
         ({"names": ["send_message", "memory"]}, {"send_message", "memory"}),
         ({"search": "SEND A MESSAGE"}, {"send_message"}),
         ({"tool_types": ["custom"]}, set[str]()),

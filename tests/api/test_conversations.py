@@ -55,7 +55,7 @@ async def test_what_cannot_be_created_is_refused(scripted: httpx.AsyncClient, ag
         return (await scripted.post("/v1/conversations/", params={"agent_id": agent}, json=fields)).status_code
 
     assert await status("agent-unknown") == 404
-    assert await status(agent_id, isolated_block_labels=["human"]) == 501
+    assert await status(agent_id, isolated_block_labels=["nowhere"]) == 400
     assert await status(agent_id, isolated_block_labels=[]) == 200
     assert await status(agent_id, model_settings={"provider_type": "unheard of"}) == 422
     assert await status(agent_id, context_window_limit=-1) == 422
@@ -160,3 +160,52 @@ async def test_recompiling_gives_the_system_prompt(scripted: httpx.AsyncClient, 
     assert "- CONVERSATION_ID: default" in dry.json()
     refused = await scripted.post(f"/v1/conversations/{agent_id}/recompile", json={"compaction_settings": {}})
     assert refused.status_code == 501
+
+
+async def test_max_tokens_is_an_older_word_for_the_settings(scripted: httpx.AsyncClient, agent_id: str) -> None:
+    url = f"/v1/conversations/{(await create(scripted, agent_id))['id']}"
+    openai = {"provider_type": "openai", "max_output_tokens": 500, "parallel_tool_calls": True}
+
+    async def patched(**fields: Any) -> dict[str, Any]:
+        reply = await scripted.patch(url, json=fields)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["model_settings"]
+
+    assert (await patched(max_tokens=500, model_settings=openai, context_window_limit=9000))["max_output_tokens"] == 500
+    settings = await patched(max_tokens=700)
+    assert (settings["max_output_tokens"], settings["parallel_tool_calls"]) == (700, True)
+    contradicting = await scripted.patch(url, json={"max_tokens": 1, "model_settings": openai})
+    assert contradicting.status_code == 400
+
+
+async def test_a_fork_is_a_conversation_of_its_own(scripted: httpx.AsyncClient, world: World, agent_id: str) -> None:
+    source = await create(scripted, agent_id, summary="Tea")
+    await world.send(source["id"], "one")
+    await world.send(source["id"], "two")
+    listed = (await scripted.get(f"/v1/conversations/{source['id']}/messages?order=asc")).json()
+    fork = (await scripted.post(f"/v1/conversations/{source['id']}/fork")).json()
+    assert (fork["agent_id"], fork["summary"], len(fork["in_context_message_ids"])) == (agent_id, "Tea", 5)
+    assert fork["in_context_message_ids"][1:] == [message["id"] for message in listed[1:]]
+    at = await scripted.post(
+        f"/v1/conversations/{source['id']}/fork", params={"message_id": listed[1]["id"], "hidden": True}
+    )
+    assert (len(at.json()["in_context_message_ids"]), at.json()["hidden"]) == (2, True)
+    shown = {found["id"] for found in (await scripted.get("/v1/conversations/")).json()}
+    assert fork["id"] in shown
+    assert at.json()["id"] not in shown
+    default = await scripted.post("/v1/conversations/default/fork", params={"agent_id": agent_id})
+    assert default.json()["id"].startswith("conv-")
+    unknown = await scripted.post(f"/v1/conversations/{source['id']}/fork", params={"message_id": "message-x"})
+    assert unknown.status_code == 404
+
+
+async def test_isolated_blocks_are_named_and_belong_to_the_conversation(
+    scripted: httpx.AsyncClient, agent_id: str
+) -> None:
+    made = await create(scripted, agent_id, isolated_block_labels=["human"])
+    (block_id,) = made["isolated_block_ids"]
+    await scripted.patch(f"/v1/blocks/{block_id}", json={"value": "Bob"})
+    assert "Bob" in (await scripted.post(f"/v1/conversations/{made['id']}/recompile")).json()
+    assert (await scripted.get(f"/v1/agents/{agent_id}/core-memory/blocks/human")).json()["value"] == "Ann"
+    await scripted.delete(f"/v1/conversations/{made['id']}")
+    assert (await scripted.get(f"/v1/blocks/{block_id}")).status_code == 404

@@ -383,3 +383,36 @@ async def test_a_stream_that_is_kept_no_longer_is_410(
     )
     assert [(reply.status_code, reply.json()["run_id"]) for reply in gone] == [(410, run_id)] * 3
     assert (await scripted.get(f"/v1/runs/{run_id}/messages")).status_code == 200
+
+
+LOGPROBS = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}], "refusal": None}
+
+
+async def test_log_probabilities_of_the_last_reply_come_with_a_reply_in_one_piece(
+    scripted: httpx.AsyncClient, world: World, conversation: str
+) -> None:
+    world.model.gives_logprobs = True
+    world.model.scripts.append([TextPiece("Hi"), Finished(reason="stop", usage=USAGE, logprobs=LOGPROBS)])
+    reply = await send(scripted, conversation, streaming=False, return_logprobs=True, top_logprobs=2)
+    assert reply.json()["logprobs"] == LOGPROBS
+    assert not find_problems(reply.json(), reference("LettaResponse"))
+    await send(scripted, conversation, streaming=False)
+    assert [request.logprobs for request in world.model.requests] == [2, None]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"streaming": False, "return_logprobs": True},
+        {"streaming": True, "return_logprobs": True},
+        {"streaming": False, "top_logprobs": 2},
+    ],
+    ids=["a model that gives none", "a stream", "alternatives alone"],
+)
+async def test_log_probabilities_that_cannot_be_had_are_400(
+    scripted: httpx.AsyncClient, world: World, conversation: str, fields: dict[str, Any]
+) -> None:
+    world.model.gives_logprobs = fields["streaming"]
+    reply = await send(scripted, conversation, **fields)
+    assert (reply.status_code, "logprobs" in reply.json()["detail"]) == (400, True)
+    assert not world.model.requests

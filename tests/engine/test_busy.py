@@ -1,7 +1,9 @@
 """Busy policies: what becomes of a message to a conversation that is answering another one."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,10 +18,13 @@ from tertulia.engine.agents import AgentDraft
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.engine.runs import RunSettings
 from tertulia.ports.provider import TextPiece
+from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 async def send(world: World, conversation_id: str, text: str, busy: BusyPolicy | None = None) -> Run:
@@ -140,3 +145,22 @@ async def test_what_waits_goes_on_after_a_restart(world: World, tmp_path: Path) 
         assert (await after.events(waits.id))[-1] == Ended()
     assert (await after.run(waits.id)).status == "completed"
     await restarted.runs.close()
+
+
+async def test_a_cancel_that_comes_while_a_run_is_ending_does_not_strand_what_waits(world: World) -> None:
+    agent_id, first, gate = await running(world)
+    waits = await send(world, agent_id, "two", "enqueue")
+    ending = asyncio.Event()
+    write = world.store.write
+
+    async def slow(work: Callable[[Transaction], T]) -> T:
+        result = await write(work)
+        ending.set()
+        return result
+
+    world.store.write = slow  # pyright: ignore[reportAttributeAccessIssue] a moment between the write and its news
+    gate.go.set()
+    await ending.wait()
+    await world.services.runs.cancel(first.id)
+    async with asyncio.timeout(10):
+        assert (await world.events(waits.id))[-1] == Ended()

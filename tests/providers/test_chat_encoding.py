@@ -410,3 +410,11 @@ def test_what_is_kept_is_bounded_and_the_least_used_goes_first() -> None:
     cache.put("large", b"x" * 79)
     assert cache.get("large") is None
     assert len(cache) == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [(None, {}), (0, {"logprobs": True}), (3, {"logprobs": True, "top_logprobs": 3})]
+)
+def test_log_probabilities_are_asked_for_with_their_alternatives(asked: int | None, sent: dict[str, Any]) -> None:
+    body = body_of(logprobs=asked)
+    assert {name: value for name, value in body.items() if "logprobs" in name} == sent

@@ -274,3 +274,16 @@ def test_an_error_in_the_stream_is_raised_with_the_servers_words(error: dict[str
         read(chunk(content="Once"), error)
     assert isinstance(caught.value, ProviderError)
     assert caught.value.detail in {"exploded", "too long", "The server is overloaded", "Rate limit reached"}
+
+
+def test_log_probabilities_are_gathered_from_all_chunks() -> None:
+    def piece(*tokens: str, finish: str | None = None) -> dict[str, Any]:
+        made = chunk(finish, content="".join(tokens))
+        made["choices"][0]["logprobs"] = {"content": [{"token": token, "logprob": -0.5} for token in tokens]}
+        return made
+
+    _, finished = read(piece("a", "b"), piece("c", finish="stop"))
+    assert finished.logprobs is not None
+    assert [entry["token"] for entry in finished.logprobs["content"]] == ["a", "b", "c"]
+    assert finished.logprobs["refusal"] is None
+    assert read(chunk(content="a"), chunk("stop"))[1].logprobs is None

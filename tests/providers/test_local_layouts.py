@@ -200,6 +200,13 @@ def test_notes_are_lines_and_sentences_without_bullets() -> None:
     assert texts == ["One.", "Two!", "Three", "Four"]
 
 
+def test_titles_and_initials_do_not_end_a_sentence() -> None:
+    texts = [
+        note.text for note in notes_of("I am Dr. Owl. Mrs. J. Hart lives in St. Ives. Ask Prof. Li!", "self", "You")
+    ]
+    assert texts == ["I am Dr. Owl.", "Mrs. J. Hart lives in St. Ives.", "Ask Prof. Li!"]
+
+
 def test_near_notes_keep_their_order_and_their_number_is_bounded() -> None:
     notes = notes_of("A red car. A boat. A red bicycle. A red red car house.", "user", "User")
     assert [note.text for note in nearest("my red car", notes, 2)] == ["A red car.", "A red red car house."]

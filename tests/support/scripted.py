@@ -56,6 +56,7 @@ class ScriptedProvider:
         self.scripts: deque[Script] = deque()
         self.requests: list[ModelRequest] = []
         self.open = 0
+        self.gives_logprobs = False
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
         self.requests.append(request)
@@ -73,6 +74,9 @@ class ScriptedProvider:
         finally:
             self.open -= 1
 
+    def check_settings(self, model: str, settings: ModelSettings) -> None:
+        pass
+
     def encode(self, request: ModelRequest) -> bytes:
         return msgspec.json.encode({"model": request.model, "system": request.system, "messages": request.messages})
 
@@ -84,6 +88,7 @@ class ScriptedProvider:
             provider_type="openai",
             endpoint_type="openai",
             context_window=32_000,
+            gives_logprobs=self.gives_logprobs,
         )
 
     async def models(self) -> list[ModelCard]:
@@ -109,6 +114,9 @@ class ScriptedCatalogue:
 
     def card(self, handle: str) -> ModelCard:
         return self.resolve(handle)[1]
+
+    def fits(self, handle: str, settings: ModelSettings) -> bool:
+        return True
 
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
         pass

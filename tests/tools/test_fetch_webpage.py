@@ -5,8 +5,7 @@ import gzip
 import pytest
 
 from tertulia.ports.tool import ToolContext
-from tertulia.settings import WebSettings
-from tertulia.tools.fetch_webpage import fetch_webpage, guarded_client
+from tertulia.tools.fetch_webpage import fetch_webpage
 from tertulia.tools.readable import MAX_HTML, readable
 from tests.support.raw_http import RawServer, response
 from tests.support.world import World
@@ -83,7 +82,7 @@ def context(world: World) -> ToolContext:
 
 @pytest.mark.anyio
 async def test_a_page_is_returned_with_its_address(world: World) -> None:
-    tool = fetch_webpage(guarded_client(WebSettings(allow_private_addresses=True)))
+    tool = fetch_webpage(allow_private_addresses=True)
     reply = response(200, gzip.compress(ARTICLE), "content-encoding: gzip", content_type=HTML)
     async with RawServer(reply) as server:
         outcome = await tool.call({"url": server.url}, context(world))
@@ -100,7 +99,7 @@ async def test_a_page_is_returned_with_its_address(world: World) -> None:
 async def test_what_cannot_be_read_is_an_error_for_the_model(
     world: World, *, allowed: bool, content_type: str, said: str
 ) -> None:
-    tool = fetch_webpage(guarded_client(WebSettings(allow_private_addresses=allowed)))
+    tool = fetch_webpage(allow_private_addresses=allowed)
     async with RawServer(response(200, ARTICLE, content_type=content_type)) as server:
         outcome = await tool.call({"url": server.url}, context(world))
     assert outcome.status == "error"

@@ -1,6 +1,7 @@
 """``/v1/agents/{agent_id}/messages``: the messages of an agent's default conversation, and sending to it."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,9 +11,10 @@ from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
 from tertulia.api.pages import Limit, Order
-from tertulia.api.sending import REPLY, STREAMED, cancelled, send
+from tertulia.api.sending import REPLY, STREAMED, busy_policy, cancelled, preview, send
 from tertulia.api.wire.agent_state import AgentStateBody, agent_state
-from tertulia.api.wire.requests import CancelBody, ResetBody, SendBody
+from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody, send_request
+from tertulia.api.wire.runs import Run, run_to_wire
 from tertulia.domain.errors import NotFound, Unsupported
 from tertulia.domain.ids import DEFAULT_CONVERSATION
 from tertulia.domain.runs import RequestConfig
@@ -42,6 +44,31 @@ async def send_message(agent_id: str, request: Request) -> Response:
 async def create_agent_message_stream(agent_id: str, request: Request) -> Response:
     """The same with the reply always streamed."""
     return await send(request, agent_id, await read_body(request, SendBody), streaming=True)
+
+
+@router.post(
+    "/v1/agents/{agent_id}/messages/async",
+    operation_id="create_agent_message_async",
+    openapi_extra=documented_body(AsyncSendBody),
+)
+async def create_agent_message_async(agent_id: str, request: Request) -> Run:
+    """Send messages and get the run that answers them in the background. ``callback_url`` is told of its end."""
+    services, body = services_of(request), await read_body(request, AsyncSendBody)
+    if body.callback_url is not None:
+        services.callbacks.check(body.callback_url)
+    wanted = send_request(agent_id, body, streaming=True, busy=busy_policy(request))
+    run = await services.runs.start(replace(wanted, background=True, callback_url=body.callback_url))
+    return run_to_wire(run)
+
+
+@router.post(
+    "/v1/agents/{agent_id}/messages/preview-raw-payload",
+    operation_id="preview_model_request",
+    openapi_extra=documented_body(SendBody),
+)
+async def preview_model_request(agent_id: str, request: Request) -> dict[str, Any]:
+    """The body that the model's provider would be sent for this request. Nothing is sent or stored."""
+    return await preview(request, agent_id, await read_body(request, SendBody))
 
 
 @router.get("/v1/agents/{agent_id}/messages", operation_id="list_messages", responses=LISTED)

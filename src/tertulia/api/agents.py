@@ -8,11 +8,18 @@ from tertulia.api.deps import CurrentServices, Services
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
 from tertulia.api.routing import api_router
 from tertulia.api.wire.agent_state import AgentStateBody, Relationship, agent_state, relationships
-from tertulia.api.wire.agents import CreateAgentBody, UpdateAgentBody, agent_changes, agent_draft, refuse_unbuilt
+from tertulia.api.wire.agents import (
+    ApprovalOfToolBody,
+    CreateAgentBody,
+    UpdateAgentBody,
+    agent_changes,
+    agent_draft,
+    refuse_unbuilt,
+)
 from tertulia.api.wire.model_settings import SHAPES, settings_from_wire
 from tertulia.api.wire.shorthands import Told, check_description, told, with_shorthands
 from tertulia.api.wire.tools import ToolBody, tool_body
-from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.runs import StopReason
 from tertulia.ports.store import AgentQuery
@@ -153,6 +160,24 @@ async def attach_tool_to_agent(agent_id: str, tool_id: str, services: CurrentSer
 @router.patch("/v1/agents/{agent_id}/tools/detach/{tool_id}", operation_id="detach_tool_from_agent")
 async def detach_tool_from_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
     return agent_state(await services.agents.detach_tool(agent_id, tool_id))
+
+
+@router.patch("/v1/agents/{agent_id}/tools/approval/{tool_name}", operation_id="modify_approval_for_tool")
+async def modify_approval_for_tool(
+    *,
+    agent_id: str,
+    tool_name: str,
+    services: CurrentServices,
+    requires_approval: Annotated[bool | None, Query(deprecated=True)] = None,
+    body: ApprovalOfToolBody | None = None,
+) -> AgentStateBody:
+    """Whether a person has to agree before the agent's calls of the tool are run."""
+    said = {requires_approval, body.requires_approval if body else None} - {None}
+    if not said:
+        raise Unprocessable("'requires_approval' in the body is missing; add it.")
+    if len(said) > 1:
+        raise InvalidArgument("INVALID_ARGUMENT: 'requires_approval' in the body and in the query contradict.")
+    return agent_state(await services.agents.set_approval(agent_id, tool_name, required=True in said))
 
 
 def _merged(

@@ -25,6 +25,8 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     :raises RequestValidationError: if it is not what the model takes.
     """
     raw = await request.body()
+    if raw and not is_json(request.headers.get("content-type", "")):
+        raise RequestValidationError([_NO_JSON_TYPE])
     try:
         sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -36,6 +38,20 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     if body.model_extra:
         log.debug("unknown_fields", path=request.url.path, fields=sorted(body.model_extra))
     return body
+
+
+def is_json(content_type: str) -> bool:
+    """Whether it says so. Pages of other origins may send other types without asking, but not this one."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+_NO_JSON_TYPE: Final = {
+    "type": "content_type",
+    "loc": ("header", "content-type"),
+    "msg": "the body must be JSON and say so: send content-type: application/json",
+    "input": None,
+}
 
 
 def documented_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """``/v1/conversations``: an agent's threads, their messages, and sending to them."""
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -10,7 +12,7 @@ from tertulia.api.conversation_ids import ConversationId
 from tertulia.api.deps import CurrentServices, Services, services_of
 from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
 from tertulia.api.pages import After, Limit, Order, page
-from tertulia.api.sending import REPLY, STREAMED, cancelled, resume, send
+from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, resume, send
 from tertulia.api.wire.conversations import (
     Conversation,
     CreateConversationBody,
@@ -22,8 +24,13 @@ from tertulia.api.wire.conversations import (
     draft_from_wire,
     refuse_unbuilt,
 )
+from tertulia.api.wire.model_settings import SHAPES
 from tertulia.api.wire.requests import ConversationSendBody, ResumeBody
-from tertulia.ports.store import ConversationQuery, MessageQuery
+from tertulia.api.wire.shorthands import with_shorthands
+from tertulia.domain import conversations
+from tertulia.domain.agents import Agent
+from tertulia.domain.models import ModelSettings
+from tertulia.ports.store import ConversationQuery, MessageQuery, Transaction
 
 router = APIRouter(tags=["conversations"])
 
@@ -41,6 +48,18 @@ async def send_conversation_message(conversation_id: ConversationId, request: Re
     services, body = services_of(request), await read_body(request, ConversationSendBody)
     stored_id = services.conversations.resolve(conversation_id, body.agent_id)
     return await send(request, stored_id, body, streaming=body.streaming is not False)
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/messages/preview-raw-payload",
+    operation_id="preview_conversation_model_request",
+    openapi_extra=documented_body(ConversationSendBody),
+)
+async def preview_conversation_model_request(conversation_id: ConversationId, request: Request) -> dict[str, Any]:
+    """The body that the model's provider would be sent for this request. Nothing is sent or stored."""
+    body = await read_body(request, ConversationSendBody)
+    stored_id = services_of(request).conversations.resolve(conversation_id, body.agent_id)
+    return await preview(request, stored_id, body)
 
 
 @router.get("/v1/conversations/{conversation_id}/messages", operation_id="list_conversation_messages", responses=LISTED)
@@ -186,7 +205,10 @@ async def update_conversation(
     """``null`` clears a field, an absent one stays as it is."""
     services, body = services_of(request), await read_body(request, UpdateConversationBody)
     stored_id = services.conversations.resolve(conversation_id, agent_id)
-    await services.conversations.update(stored_id, changes_from_wire(body))
+    changes = changes_from_wire(body)
+    if body.max_tokens is not None:
+        changes["model_settings"] = await _with_max_tokens(services, stored_id, changes, body.max_tokens)
+    await services.conversations.update(stored_id, changes)
     return await _shown(services, stored_id)
 
 
@@ -196,6 +218,25 @@ async def delete_conversation(
 ) -> None:
     """Remove the conversation with its messages and runs; what it is running is stopped first."""
     await services.conversations.delete(services.conversations.resolve(conversation_id, agent_id))
+
+
+async def _with_max_tokens(
+    services: Services, stored_id: str, changes: Mapping[str, Any], max_tokens: int
+) -> ModelSettings | None:
+    """The settings that the changes come to: those given, or else those that hold now, with this limit."""
+    conversation, agent = await services.store.read(partial(_with_agent, stored_id))
+    model = changes.get("model") or conversation.model or agent.model
+    kind = services.catalogue.card(model).provider_type
+    kind = kind if kind in SHAPES else "openai"  # servers without settings of their own take OpenAI's
+    given: ModelSettings | None = changes.get("model_settings")
+    held = [s for s in (conversation.model_settings, agent.model_settings) if s and s.provider_type == kind]
+    base = given or next(iter(held), None)
+    return with_shorthands(base, {"max_tokens": max_tokens}, kind, overriding=given is None)
+
+
+def _with_agent(stored_id: str, tx: Transaction) -> tuple[conversations.Conversation, Agent]:
+    conversation = tx.conversations.get(stored_id)
+    return conversation, tx.agents.get(conversation.agent_id)
 
 
 async def _shown(services: Services, stored_id: str) -> Conversation:

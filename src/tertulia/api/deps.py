@@ -8,7 +8,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from tertulia.engine.agents import Agents
+from tertulia.engine.callbacks import Callbacks
+from tertulia.engine.chores import Chores
 from tertulia.engine.conversations import Conversations
+from tertulia.engine.preview import Previews
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog
@@ -18,10 +21,16 @@ from tertulia.ports.tool import Tool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """The part of the settings the API itself obeys. No ``api_key`` means that everybody may call."""
+    """The part of the settings the API itself obeys.
+
+    No ``api_key`` means that every program of this machine may call, by the names it has for itself or one of
+    ``allowed_hosts``. Pages of ``cors_origins`` may call from browsers.
+    """
 
     api_key: str | None = None
     max_body_bytes: int = 10 * 1024 * 1024
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,9 @@ class Services:
     agents: Agents
     conversations: Conversations
     runs: Runs
+    previews: Previews
+    callbacks: Callbacks
+    chores: Chores
     tools: Mapping[str, Tool]
     settings: ApiSettings = ApiSettings()
 

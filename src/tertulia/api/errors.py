@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tertulia.domain.errors import (
+    ApprovalPending,
     Conflict,
     DataDirectoryHeld,
     Gone,
@@ -69,17 +70,25 @@ def error_response(status: int, detail: str, headers: Mapping[str, str] | None =
     return JSONResponse({"detail": detail, **fields}, status, headers)
 
 
+# The official SDKs repeat a request that failed with 409 or 5xx unless this tells them not to. Here the message is
+# stored and its run is over, or the answer would be the same: a repetition would be a second message, or a wait.
+_NOT_AGAIN: Final = {"x-should-retry": "false"}
+
+_SAME_AGAIN: Final = (ApprovalPending, Gone, Unsupported)
+"""Failures that a repetition of the request would meet again."""
+
+
 def run_failure_response(error_type: str, message: str, detail: str, retry_after: float | None = None) -> Response:
     """The blocking reply to a message whose run failed. ``retry_after`` is seconds."""
     return JSONResponse(
         {"error": {"type": error_type, "message": message, "detail": detail}},
         RUN_FAILURE_STATUS.get(error_type, 500),
-        _retry_after_header(retry_after),
+        _NOT_AGAIN | _retry_after_header(retry_after),
     )
 
 
-def _retry_after_header(seconds: float | None) -> dict[str, str] | None:
-    return None if seconds is None else {"retry-after": str(math.ceil(seconds))}
+def _retry_after_header(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"retry-after": str(math.ceil(seconds))}
 
 
 async def _on_tertulia_error(request: Request, error: Exception) -> Response:
@@ -89,7 +98,8 @@ async def _on_tertulia_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status == STATUS[TertuliaError]:
         log.error("unexpected failure", path=request.url.path, exc_info=error)
-    return error_response(status, error.message, **error.fields)
+    headers = _NOT_AGAIN if isinstance(error, _SAME_AGAIN) else None
+    return error_response(status, error.message, headers, **error.fields)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -57,7 +57,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("PATCH", "/v1/agents/{agent_id}/identities/detach/{identity_id}", "detach_identity_from_agent", "agents.identities.detach", NOT_YET),
     Operation("GET", "/v1/agents/{agent_id}/messages", "list_messages", "agents.messages.list", BUILT),
     Operation("POST", "/v1/agents/{agent_id}/messages", "send_message", "agents.messages.create", BUILT),
-    Operation("POST", "/v1/agents/{agent_id}/messages/async", "create_agent_message_async", "agents.messages.create_async", NOT_YET),
+    Operation("POST", "/v1/agents/{agent_id}/messages/async", "create_agent_message_async", "agents.messages.create_async", BUILT),
     Operation("POST", "/v1/agents/{agent_id}/messages/cancel", "cancel_message", "agents.messages.cancel", BUILT),
     Operation("POST", "/v1/agents/{agent_id}/messages/stream", "create_agent_message_stream", "agents.messages.stream", BUILT),
     Operation("POST", "/v1/agents/{agent_id}/recompile", "recompile_agent", "agents.recompile", BUILT),
@@ -66,9 +66,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/v1/agents/{agent_id}/schedule", "scheduledMessages.scheduleAgentMessage", "agents.schedule.create", NOT_YET),
     Operation("DELETE", "/v1/agents/{agent_id}/schedule/{scheduled_message_id}", "scheduledMessages.deleteScheduledMessage", "agents.schedule.delete", NOT_YET),
     Operation("GET", "/v1/agents/{agent_id}/schedule/{scheduled_message_id}", "scheduledMessages.retrieveScheduledMessage", "agents.schedule.retrieve", NOT_YET),
-    Operation("POST", "/v1/agents/{agent_id}/summarize", "summarize_messages", "agents.messages.compact", NOT_YET),
+    Operation("POST", "/v1/agents/{agent_id}/summarize", "summarize_messages", "agents.messages.compact", BUILT),
     Operation("GET", "/v1/agents/{agent_id}/tools", "list_tools_for_agent", "agents.tools.list", BUILT),
-    Operation("PATCH", "/v1/agents/{agent_id}/tools/approval/{tool_name}", "modify_approval_for_tool", "agents.tools.update_approval", NOT_YET),
+    Operation("PATCH", "/v1/agents/{agent_id}/tools/approval/{tool_name}", "modify_approval_for_tool", "agents.tools.update_approval", BUILT),
     Operation("PATCH", "/v1/agents/{agent_id}/tools/attach/{tool_id}", "attach_tool_to_agent", "agents.tools.attach", BUILT),
     Operation("PATCH", "/v1/agents/{agent_id}/tools/detach/{tool_id}", "detach_tool_from_agent", "agents.tools.detach", BUILT),
     Operation("POST", "/v1/agents/{agent_id}/tools/{tool_name}/run", "run_tool_for_agent", "agents.tools.run", NOT_YET),
@@ -95,7 +95,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/v1/conversations/{conversation_id}", "retrieve_conversation", "conversations.retrieve", BUILT),
     Operation("PATCH", "/v1/conversations/{conversation_id}", "update_conversation", "conversations.update", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/cancel", "cancel_conversation", "conversations.cancel", BUILT),
-    Operation("POST", "/v1/conversations/{conversation_id}/compact", "compact_conversation", "conversations.messages.compact", NOT_YET),
+    Operation("POST", "/v1/conversations/{conversation_id}/compact", "compact_conversation", "conversations.messages.compact", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/fork", "fork_conversation", "conversations.fork", BUILT),
     Operation("GET", "/v1/conversations/{conversation_id}/messages", "list_conversation_messages", "conversations.messages.list", BUILT),
     Operation("POST", "/v1/conversations/{conversation_id}/messages", "send_conversation_message", "conversations.messages.create", BUILT),
@@ -125,7 +125,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/v1/mcp-servers/{mcp_server_id}/tools/{tool_id}", "mcp_retrieve_mcp_tool", "mcp_servers.tools.retrieve", NOT_YET),
     Operation("POST", "/v1/mcp-servers/{mcp_server_id}/tools/{tool_id}/run", "mcp_run_tool", "mcp_servers.tools.run", NOT_YET),
     Operation("GET", "/v1/messages/", "list_all_messages", "messages.list", BUILT),
-    Operation("POST", "/v1/messages/search", "search_all_messages", "messages.search", NOT_YET),
+    Operation("POST", "/v1/messages/search", "search_all_messages", "messages.search", BUILT),
     Operation("GET", "/v1/messages/{message_id}", "retrieve_message", "messages.retrieve", BUILT),
     Operation("GET", "/v1/models/", "list_models", "models.list", BUILT),
     Operation("GET", "/v1/models/embedding", "list_embedding_models", "models.embeddings.list", BUILT),
@@ -159,3 +159,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("PATCH", "/v1/tools/{tool_id}", "modify_tool", "tools.update", NOT_YET),
 )
 # fmt: on
+
+BEYOND_THE_SDK: Final = (
+    ("GET", "/v1/conversations/{conversation_id}/approvals", "list_conversation_approvals"),
+    ("POST", "/v1/conversations/{conversation_id}/compact/undo", "undo_conversation_compaction"),
+    ("POST", "/v1/conversations/search", "search_conversations"),
+    ("POST", "/v1/agents/{agent_id}/messages/preview-raw-payload", "preview_model_request"),
+    ("POST", "/v1/conversations/{conversation_id}/messages/preview-raw-payload", "preview_conversation_model_request"),
+)
+"""Operations of ours, and of Letta's that its SDK does not have: method, path and operation id."""

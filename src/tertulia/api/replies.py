@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
 from msgspec import Struct, field
 from starlette.responses import Response
@@ -19,12 +20,12 @@ from tertulia.engine.runs import Runs
 
 
 class Reply(Struct, kw_only=True):
-    """What a client is answered that does not stream. Nobody fills in ``logprobs`` and ``turns``."""
+    """What a client is answered that does not stream. Nobody fills in ``turns``."""
 
     messages: list[WireMessage] = field(default_factory=list[WireMessage])
     stop_reason: StopReasonFrame
     usage: UsageFrame
-    logprobs: None = None
+    logprobs: dict[str, Any] | None = None
     turns: None = None
 
 
@@ -74,6 +75,7 @@ class _Gathering:
                 self._reply.stop_reason = StopReasonFrame(stop_reason=event.stop_reason)
             case UsageReported():
                 self._reply.usage = usage_frame(self._run_id, event)
+                self._reply.logprobs = event.logprobs
             case Failed():
                 self._failed = event
             case RunStarted() | Ended():

@@ -5,6 +5,7 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
@@ -13,6 +14,7 @@ from tertulia.api import (
     agent_messages,
     agents,
     blocks,
+    compaction,
     conversations,
     docs_ui,
     errors,
@@ -21,12 +23,14 @@ from tertulia.api import (
     models,
     openapi,
     runs,
+    search,
     steps,
     tags,
     tools,
     unsupported,
 )
 from tertulia.api.auth import KeyMiddleware
+from tertulia.api.browsers import BrowserMiddleware
 from tertulia.api.deps import ApiSettings, Services
 from tertulia.api.errors import GuardMiddleware
 from tertulia.api.paths import TrailingSlashMiddleware
@@ -36,6 +40,8 @@ RESOURCES: Final[tuple[APIRouter, ...]] = (
     conversations.router,
     agent_messages.router,
     messages.router,
+    search.router,
+    compaction.router,
     runs.router,
     steps.router,
     agents.router,
@@ -79,6 +85,13 @@ def _routes() -> Sequence[BaseRoute]:
 def _layers(settings: ApiSettings) -> list[Middleware]:
     """From the outside in."""
     layers = [Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes)]
+    if settings.api_key is None:
+        layers.append(Middleware(BrowserMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins))
+    if settings.cors_origins:
+        # Before the key is asked for: a browser's preflight carries none.
+        layers.append(
+            Middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"])
+        )
     if settings.api_key is not None:
         layers.append(Middleware(KeyMiddleware, api_key=settings.api_key))
     layers.append(Middleware(TrailingSlashMiddleware))

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any, Final, get_args
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,6 +35,13 @@ async def send(request: Request, conversation_id: str, body: SendBody, *, stream
     if streaming:
         return EventStream(services.runs, run, include_pings=body.include_pings)
     return BlockingReply(services.runs, run)
+
+
+async def preview(request: Request, conversation_id: str, body: SendBody) -> dict[str, Any]:
+    """What the model would be sent for the messages, as the object that its provider takes."""
+    wanted = send_request(conversation_id, body, streaming=False)
+    shown: dict[str, Any] = msgspec.json.decode(await services_of(request).previews.of(wanted))
+    return shown
 
 
 def busy_policy(request: Request) -> BusyPolicy | None:

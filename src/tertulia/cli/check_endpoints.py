@@ -8,19 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 from tertulia.cli.findings import Finding
+from tertulia.providers.provider_types import BY_PREFIX
 from tertulia.settings import HANDLE_PREFIXES, Endpoint, EndpointKind, Settings, variable_in_use
 
 _TIMEOUT: Final = 3.0
 _UNAUTHORIZED: Final = (401, 403)
 _NOT_FOUND: Final = 404
+_MESSAGES_API_VERSION: Final = "2023-06-01"
 
-# The setting that names each kind's address; the kinds without one are listed under TERTULIA_ENDPOINTS.
-_ADDRESS_FIELDS: Final[dict[EndpointKind, str]] = {
-    "openai": "openai_base_url",
+# The setting to name where a kind is not configured; the kinds without one are listed under TERTULIA_ENDPOINTS.
+_FIELDS: Final[dict[EndpointKind, str]] = {
+    "openai": "openai_api_key",
     "ollama": "ollama_base_url",
     "vllm": "vllm_api_base",
     "lmstudio": "lmstudio_base_url",
     "llamacpp": "llamacpp_base_url",
+    "anthropic": "anthropic_api_key",
+    "moonshot_coding": "moonshot_coding_api_key",
 }
 
 
@@ -34,8 +38,7 @@ def check_endpoints(settings: Settings) -> list[Finding]:
 
 
 def _not_configured(kind: EndpointKind) -> Finding:
-    variable = "OPENAI_API_KEY" if kind == "openai" else variable_in_use(_ADDRESS_FIELDS[kind])
-    return Finding("off", HANDLE_PREFIXES[kind], f"not configured ({variable})")
+    return Finding("off", HANDLE_PREFIXES[kind], f"not configured ({variable_in_use(_FIELDS[kind])})")
 
 
 def _endpoint(endpoint: Endpoint) -> Finding:
@@ -43,8 +46,11 @@ def _endpoint(endpoint: Endpoint) -> Finding:
     headers = {"Accept": "application/json"}
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    if _speaks_messages(endpoint):
+        headers["anthropic-version"] = _MESSAGES_API_VERSION
+        headers["x-api-key"] = endpoint.api_key or "none"
     # The settings let no other scheme than http and https through.
-    request = urllib.request.Request(f"{endpoint.base_url}/models", headers=headers)  # noqa: S310
+    request = urllib.request.Request(_models_address(endpoint), headers=headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310
             body: Any = json.loads(reply.read())
@@ -55,8 +61,20 @@ def _endpoint(endpoint: Endpoint) -> Finding:
     except TimeoutError:
         return Finding("fail", endpoint.name, f"{endpoint.base_url} did not answer within {_TIMEOUT:.0f} s")
     except (OSError, ValueError) as error:
-        return Finding("fail", endpoint.name, f"{endpoint.base_url} does not speak the OpenAI dialect: {error}")
+        return Finding("fail", endpoint.name, f"{endpoint.base_url} does not speak the {_dialect(endpoint)}: {error}")
     return _offer(endpoint, body)
+
+
+def _speaks_messages(endpoint: Endpoint) -> bool:
+    return endpoint.kind != "compatible" and BY_PREFIX[endpoint.name].dialect == "anthropic"
+
+
+def _dialect(endpoint: Endpoint) -> str:
+    return "Messages dialect" if _speaks_messages(endpoint) else "OpenAI dialect"
+
+
+def _models_address(endpoint: Endpoint) -> str:
+    return f"{endpoint.base_url}/v1/models" if _speaks_messages(endpoint) else f"{endpoint.base_url}/models"
 
 
 def _refusal(endpoint: Endpoint, status: int) -> str:
@@ -64,18 +82,22 @@ def _refusal(endpoint: Endpoint, status: int) -> str:
         wrong = "refuses the key" if endpoint.api_key else "wants a key and none is set"
         return f"{endpoint.base_url} answers, but {wrong} (HTTP {status}); set {_key_variable(endpoint)}"
     if status == _NOT_FOUND:
-        return f"{endpoint.base_url}/models is not there (HTTP 404); the address usually ends in /v1"
+        usual = "ends before /v1" if _speaks_messages(endpoint) else "usually ends in /v1"
+        return f"{_models_address(endpoint)} is not there (HTTP 404); the address {usual}"
     return f"{endpoint.base_url} answers with HTTP {status}"
 
 
 def _key_variable(endpoint: Endpoint) -> str:
-    return "OPENAI_API_KEY" if endpoint.kind == "openai" else f"api_key of {endpoint.name} in TERTULIA_ENDPOINTS"
+    field = _FIELDS.get(endpoint.kind, "")
+    if field.endswith("api_key"):
+        return variable_in_use(field)
+    return f"api_key of {endpoint.name} in TERTULIA_ENDPOINTS"
 
 
 def _offer(endpoint: Endpoint, body: Any) -> Finding:
     listed = cast("dict[str, Any]", body).get("data") if isinstance(body, dict) else None
     if not isinstance(listed, list):
-        text = f"{endpoint.base_url} answers, but lists no models; is it an OpenAI-compatible server?"
+        text = f"{endpoint.base_url} answers, but lists no models; does it speak the {_dialect(endpoint)}?"
         return Finding("fail", endpoint.name, text)
     offered = [str(cast("dict[str, Any]", model).get("id")) for model in cast("list[Any]", listed) if model]
     missing = sorted(set(endpoint.models or ()) - set(offered))

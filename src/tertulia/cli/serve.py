@@ -6,7 +6,7 @@ import errno
 import gc
 import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final
 
 import click
@@ -22,6 +22,8 @@ from tertulia.domain.errors import TertuliaError
 from tertulia.settings import Settings, unknown_variables
 
 _BACKLOG: Final = 2048
+_LAST_WORDS: Final = 5
+"""Seconds that readers get to be told of the end of replies that were cut off."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,9 +90,10 @@ def run(settings: Settings, listener: socket.socket) -> None:
     from tertulia.app import create_app  # noqa: PLC0415
 
     try:
-        app = StartupWatch(create_app(settings))
+        application = create_app(settings)
     except TertuliaError as error:
         raise Problem(str(error)) from error
+    app = StartupWatch(application)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -101,7 +104,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
         access_log=settings.log_level == "debug",
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=settings.shutdown_grace,
+        timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
     )
     url = _url(settings.host, listener)
 
@@ -110,7 +113,13 @@ def run(settings: Settings, listener: socket.socket) -> None:
         gc.freeze()
         gc.enable()
 
-    server = _Server(config, on_ready)
+    async def on_stop() -> None:
+        grace = settings.shutdown_grace
+        if application.active_runs:
+            click.echo(f"Stopping. Replies get {grace:g} s to end; Ctrl-C again stops at once.", err=True)
+        await application.drain(grace)
+
+    server = _Server(config, on_ready, on_stop)
     try:
         server.run(sockets=[listener])
     except SystemExit as stop:  # how uvicorn reports a failed start
@@ -127,13 +136,25 @@ def _url(host: str, listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """Uvicorn's server that says when it is ready, and for which a signal is a normal way to end."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # The replies end while the inherited method waits for their readers, whom it would cut off afterwards.
+        ending = asyncio.create_task(self._on_stop())
+        await super().shutdown(sockets)
+        if self.force_exit:
+            ending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ending
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

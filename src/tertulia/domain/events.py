@@ -4,7 +4,7 @@ The text of a reply is in the log once, as deltas; a reader that wants whole mes
 ``otid``. Everything else that a reader shows comes as a whole message.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -91,11 +91,15 @@ class Stopped(Struct, frozen=True, tag="stopped", tag_field="e"):
 
 
 class UsageReported(Struct, frozen=True, tag="usage", tag_field="e"):
-    """What the whole run cost. ``context_tokens`` is the estimate for the next request."""
+    """What the whole run cost. ``context_tokens`` is the estimate for the next request.
+
+    ``logprobs`` are those of the last reply, where they were asked for.
+    """
 
     usage: Usage
     step_count: int
     context_tokens: int | None = None
+    logprobs: dict[str, Any] | None = None
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="e"):

@@ -67,6 +67,7 @@ class ModelCard:
     provider_category: ProviderCategory = "base"
     can_call_tools: bool = True
     can_summarize: bool = True
+    gives_logprobs: bool = False
     compatibility_type: Literal["gguf", "mlx"] | None = None
 
 

@@ -179,6 +179,25 @@ class Agents:
 
         return await self._with_tools(agent_id, without)
 
+    async def set_approval(self, agent_id: str, tool_name: str, *, required: bool) -> AgentView:
+        """Say whether calls of a tool wait for a person's approval, which a tool rule stands for.
+
+        :raises NotFound: if the agent has no tool of this name.
+        """
+
+        def write(tx: Transaction) -> _Loaded:
+            before = tx.agents.get(agent_id)
+            if tool_name not in {tool.spec.name for id_ in before.tool_ids if (tool := self._tools.get(id_))}:
+                raise NotFound("Tool", tool_name)
+            rule = {"type": "requires_approval", "tool_name": tool_name, "prompt_template": None}
+            others = [r for r in before.tool_rules if (r["type"], r["tool_name"]) != (rule["type"], tool_name)]
+            rules = (*others, rule) if required else tuple(others)
+            agent = replace(before, tool_rules=rules, updated_at=utc_now())
+            tx.agents.update(agent)
+            return _load(tx, agent)
+
+        return self._view(await self._store.write(write))
+
     async def _with_tools(self, agent_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> AgentView:
         def write(tx: Transaction) -> _Loaded:
             before = tx.agents.get(agent_id)

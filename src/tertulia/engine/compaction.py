@@ -190,9 +190,7 @@ class Compactor:
         scale = max(1.0, tokens / (frame + sum(weights)))
         return _View(shown, [weight * scale for weight in weights], frame * scale, self.limit(turn) - frame * scale)
 
-    def _message(
-        self, message_id: str, turn: Turn, order: _Order, parted: tuple[_View, Cut], made: Summary
-    ) -> Message:
+    def _message(self, message_id: str, turn: Turn, order: _Order, parted: tuple[_View, Cut], made: Summary) -> Message:
         view, cut = parted
         message = Message(
             id=message_id,

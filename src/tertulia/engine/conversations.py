@@ -14,6 +14,7 @@ from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
 from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.models import ModelSettings
 from tertulia.engine.approvals import pending_request
+from tertulia.engine.compacting import Compacted, undo
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.forking import forked
 from tertulia.engine.history import Histories, pinned_messages
@@ -154,6 +155,10 @@ class Conversations:
 
         await self._store.write(write)
         self._histories.forget(conversation_id)
+
+    async def undo_compaction(self, conversation_id: str) -> Compacted:
+        """Take the last compaction back; see :func:`~tertulia.engine.compacting.undo`."""
+        return await self._store.write(partial(undo, conversation_id))
 
     async def recompile(self, conversation_id: str, *, dry_run: bool) -> str:
         """The system prompt, compiled now; stored unless it is a dry run."""

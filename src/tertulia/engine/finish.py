@@ -32,7 +32,7 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     mended = [return_message(turn, interrupted_return(call), None) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
     run = _ended(turn, ending)
-    usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens)
+    usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens, turn.reply_logprobs)
 
     def write(tx: Transaction) -> None:
         if open_step is not None:

@@ -88,11 +88,10 @@ def _running(tail: Sequence[Message]) -> set[str]:
 def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tuple[int, ...]]:
     """Where the model's view of the fork begins: as in the source, or as before the summaries that the fork lacks."""
     context_from, pins = source.context_from, source.pins
-    while pins and (pins[-1] >= upto or context_from > upto):
-        (summary,) = tx.messages.range(source.id, pins[-1], pins[-1] + 1)
-        if summary.compaction is None:
-            break
-        context_from, pins = summary.compaction.context_from, summary.compaction.pins
-    if context_from > upto or any(pin >= upto for pin in pins):
-        return 1, ()
+    while context_from > upto or any(pin >= upto for pin in pins):
+        pinned = [message for at in pins for message in tx.messages.range(source.id, at, at + 1)]
+        before = next((message.compaction for message in reversed(pinned) if message.compaction), None)
+        if before is None:
+            return 1, ()
+        context_from, pins = before.context_from, before.pins
     return context_from, pins

@@ -102,6 +102,7 @@ def request_for(turn: Turn) -> ModelRequest:
         memory=turn.memory,
         cache_key=turn.conversation.id,
         context_window=turn.context_window,
+        logprobs=turn.logprobs,
     )
 
 
@@ -122,6 +123,7 @@ async def _ask(turn: Turn, step: StepRecord) -> None:
     if finished.reason == "content_filter":
         raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
     turn.usage += step.usage
+    turn.reply_logprobs = finished.logprobs
     turn.context_tokens = step.usage.total_tokens or None
 
 

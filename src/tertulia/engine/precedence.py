@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.provider import Provider
@@ -31,15 +30,7 @@ def choose(catalogue: Catalogue, agent: Agent, conversation: Conversation, overr
     handle = override_model or conversation.model or agent.model
     provider, card = catalogue.resolve(handle)
     candidates = (conversation.model_settings, agent.model_settings)
-    settings = next((s for s in candidates if s is not None and _fits(catalogue, handle, s)), None)
+    settings = next((s for s in candidates if s is not None and catalogue.fits(handle, s)), None)
     limit = conversation.context_window_limit or agent.context_window_limit
     window = min(limit, card.context_window) if limit else card.context_window
     return Choice(provider, card, settings, window)
-
-
-def _fits(catalogue: Catalogue, handle: str, settings: ModelSettings) -> bool:
-    try:
-        catalogue.check_settings(handle, settings)
-    except InvalidArgument:
-        return False
-    return True

@@ -47,7 +47,9 @@ class SendRequest:
 
     ``busy`` says what to do when the conversation is answering another message; None is the agent's way, or reject.
     ``client_tools`` run on the client's side; ``client_skills`` are named at the end of this run's system prompt and
-    kept nowhere. The overrides hold for this run alone and go before the conversation's and the agent's own.
+    kept nowhere. ``callback_url`` is told when the run has ended. The overrides hold for this run alone and go before
+    the conversation's and the agent's own.
+    ``logprobs`` asks for the log probabilities of the last reply with so many alternatives for each token.
     """
 
     conversation_id: str
@@ -57,7 +59,9 @@ class SendRequest:
     client_skills: tuple[ClientSkill, ...] = ()
     busy: BusyPolicy | None = None
     background: bool = False
+    callback_url: str | None = None
     max_steps: int = DEFAULT_MAX_STEPS
+    logprobs: int | None = None
     config: RequestConfig = field(default_factory=RequestConfig)
     override_model: str | None = None
     override_system: str | None = None

@@ -13,43 +13,43 @@ from functools import partial
 import structlog
 from msgspec.structs import replace
 
-from tertulia.context.skills import with_skills
 from tertulia.domain.agents import CompactionSettings
-from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import ConversationBusy, NotFound, StoreUnavailable, TertuliaError
 from tertulia.domain.events import MessageAdded, RunStarted
-from tertulia.domain.ids import new_run_id
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.beginning import Begun, Snapshot, begin, enqueue, snapshot
+from tertulia.engine.chores import Chores
 from tertulia.engine.compacting import METADATA, Compacted, Compacting, begin_compaction
 from tertulia.engine.compaction import THRESHOLD, Compactor
-from tertulia.engine.chores import Chores
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CANCELLED, Ending, failure
 from tertulia.engine.finish import end_plainly, finish, last_events
-from tertulia.engine.history import Histories, History
+from tertulia.engine.history import Histories
 from tertulia.engine.loop import Loop
-from tertulia.engine.precedence import Choice, choose
+from tertulia.engine.precedence import choose
+from tertulia.engine.preparing import check_model, new_run, prompt_of, turn_of
 from tertulia.engine.queue import Queue
 from tertulia.engine.requests import SendRequest, decode_request
-from tertulia.engine.tool_rules import ToolRules
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn import Turn, uninterrupted
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.event_log import EventLog, Numbered, RunLog
-from tertulia.ports.provider import MemoryView
+from tertulia.ports.event_log import EventLog, Numbered
 from tertulia.ports.store import Store, Transaction
-from tertulia.ports.tool import Tool, ToolContext
+from tertulia.ports.tool import Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """``approval_deadline`` is how long tool calls wait for an answer before they count as denied, ``queue_limit`` how
-    many runs may wait for one conversation.
+    """What is set of all runs.
+
+    ``approval_deadline`` is how long tool calls wait for an answer before they count as denied, ``queue_limit`` how
+    many runs may wait for one conversation, ``compaction_threshold`` the part of a context window from which on a
+    history is compacted.
     """
 
     approval_deadline: timedelta = timedelta(days=7)
     queue_limit: int = 100
+    compaction_threshold: float = THRESHOLD
 
 
 _log = structlog.get_logger(__name__)
@@ -93,6 +93,7 @@ class Runs:
         self._histories = histories
         self._settings = settings or RunSettings()
         self._chores = chores or Chores()
+        self._compactor = Compactor(catalogue, self._settings.compaction_threshold)
         self._queue = Queue(store, events)
         self._active: dict[str, _Active] = {}
         self._readers: Counter[str] = Counter()
@@ -166,9 +167,36 @@ class Runs:
         """Stop what all conversations of the agent are running."""
         return await self._cancel_all(lambda run: run.agent_id == agent_id)
 
+    async def compact(self, conversation_id: str, asked: CompactionSettings | None = None) -> Compacted:
+        """Let a summary take the place of older messages in what the model is shown; returns when it is stored.
+
+        :raises NotFound: if there is no such conversation.
+        :raises ConversationBusy: if it is answering a message.
+        :raises InvalidArgument: if there is nothing to compact or a setting cannot be used.
+        :raises Conflict: if it is cancelled.
+        """
+        if self._closing:
+            raise StoreUnavailable("The server is shutting down. Ask again in a moment.")
+        compacting, task = await uninterrupted(self._compact(conversation_id, asked))
+        await asyncio.wait([task])
+        return compacting.result()
+
     async def trace(self, step_id: str) -> Trace | None:
         """What a step sent to its provider and got back; see :func:`trace_of`."""
         return await trace_of(self._store, self._catalogue, step_id)
+
+    @property
+    def active(self) -> int:
+        """How many runs are being answered."""
+        return len(self._active)
+
+    async def drain(self, grace: float) -> None:
+        """Take no more messages, give what is running ``grace`` seconds to end by itself, and cancel the rest."""
+        self._closing = True
+        tasks = [active.task for active in self._active.values() if active.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        await self.close()
 
     async def close(self) -> None:
         """Take no more messages and cancel what is running; what waits goes on with the next process."""
@@ -187,7 +215,7 @@ class Runs:
         seen = await self._store.read(partial(snapshot, request.conversation_id))
         policy = request.busy or seen.agent.busy_policy or "reject"
         request = dataclasses.replace(request, busy=policy)
-        run = _new_run(request, seen)
+        run = new_run(request, seen)
         if policy in {"interrupt", "rollback"}:
             return await self._push_in(run, request, seen)
         while True:
@@ -242,6 +270,7 @@ class Runs:
     async def _begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         started_ns = time.monotonic_ns()
         choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        check_model(request, choice.card)
         system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
         work = partial(begin, run, request, seen.agent, system, self._settings.approval_deadline)
         begun = await self._store.write(work)
@@ -254,12 +283,42 @@ class Runs:
         for message in begun.messages:
             if message.role == "tool":  # what answers to pending calls came to
                 log.append(MessageAdded(message))
-        prompt = (system or seen.system).text if request.override_system is None else request.override_system
-        prompt = with_skills(prompt, request.client_skills)
-        turn = self._turn(request, begun, seen, choice, prompt, log, started_ns)
-        active = self._active[run.id] = _Active(turn, begun)
-        active.task = asyncio.create_task(self._drive(active), name=run.id)
+        prompt = prompt_of(request, system or seen.system)
+        turn = turn_of(
+            self._store, self._tools, request, begun, seen, choice, system=prompt, log=log, started_ns=started_ns
+        )
+        self._launch(_Active(turn, begun, Loop(turn, self._compactor)))
         return begun.run
+
+    def _launch(self, active: _Active) -> asyncio.Task[None]:
+        run_id = active.turn.run.id
+        self._active[run_id] = active
+        active.task = asyncio.create_task(self._drive(active), name=run_id)
+        return active.task
+
+    async def _compact(
+        self, conversation_id: str, asked: CompactionSettings | None
+    ) -> tuple[Compacting, asyncio.Task[None]]:
+        seen = await self._store.read(partial(snapshot, conversation_id))
+        request = SendRequest(conversation_id=conversation_id)
+        run = replace(new_run(request, seen), metadata=METADATA)
+        choice = choose(self._catalogue, seen.agent, seen.conversation, None)
+        begun = await self._store.write(partial(begin_compaction, run))
+        log = self._events.open(run.id)
+        log.append(RunStarted(run.id, run.created_at.timestamp()))
+        turn = turn_of(
+            self._store,
+            self._tools,
+            request,
+            begun,
+            seen,
+            choice,
+            system=seen.system.text,
+            log=log,
+            started_ns=time.monotonic_ns(),
+        )
+        compacting = Compacting(turn, self._compactor, asked)
+        return compacting, self._launch(_Active(turn, begun, compacting))
 
     async def _cancel_waiting(self, run_id: str) -> bool:
         return await self._end_waiting(run_id, CANCELLED)
@@ -287,9 +346,8 @@ class Runs:
 
     async def _drive(self, active: _Active) -> None:
         """Answer, and bring the run to its end however the answering went."""
-        turn = active.turn
-        loop = Loop(turn)
-        ending = await self._ending(active, loop)
+        turn, loop = active.turn, active.loop
+        ending = await self._ending(active)
         try:
             await uninterrupted(finish(turn, ending, loop.open_step))
             if not turn.rolled_back:
@@ -302,7 +360,7 @@ class Runs:
         self._chores.begin(turn.run.id)
         await self._start_next(turn.run.conversation_id)
 
-    async def _ending(self, active: _Active, loop: Loop) -> Ending:
+    async def _ending(self, active: _Active) -> Ending:
         turn, begun = active.turn, active.begun
         try:
             active.running = True
@@ -310,11 +368,13 @@ class Runs:
                 return CANCELLED
             turn.history = await self._histories.of(replace(begun.conversation, head=begun.first))
             turn.history.append(begun.messages, begun.conversation.head)
-            return await loop.run()
+            return await active.loop.run()
         except asyncio.CancelledError:
             return CANCELLED
         except Exception as error:  # noqa: BLE001 becomes the run's typed failure, which its readers are told
             return failure(error)
+        finally:
+            active.running = False  # a cancel that comes now has nothing left to stop, and waits for the end
 
     async def _end_plainly(self, turn: Turn, ending: Ending) -> None:
         """End a run whose end could not be stored as it should be: its conversation may be gone, or the database."""
@@ -325,52 +385,3 @@ class Runs:
         except (NotFound, StoreUnavailable) as error:
             # Deleted, or found unfinished and ended when the server starts next.
             _log.warning("run_end_not_stored", run_id=turn.run.id, error=str(error))
-
-    def _turn(
-        self,
-        request: SendRequest,
-        begun: Begun,
-        seen: Snapshot,
-        choice: Choice,
-        system: str,
-        log: RunLog,
-        started_ns: int,
-    ) -> Turn:
-        run, conversation = begun.run, begun.conversation
-        shown = {block.id: block.version for block in seen.blocks}
-        return Turn(
-            run=run,
-            agent=seen.agent,
-            conversation=conversation,
-            system=system,
-            memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
-            provider=choice.provider,
-            card=choice.card,
-            settings=choice.settings,
-            context_window=choice.context_window,
-            max_steps=request.max_steps,
-            tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self._tools.get(id_))},
-            client_tools={spec.name: spec for spec in request.client_tools},
-            rules=ToolRules(seen.agent.tool_rules),
-            tool_context=ToolContext(self._store, run.agent_id, run.conversation_id, run.id, shown),
-            history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),
-            first=begun.first,
-            store=self._store,
-            log=log,
-            started_ns=started_ns,
-            approved=tuple(begun.settlement.approved),
-            pending=bool(begun.settlement.pending),
-        )
-
-
-def _new_run(request: SendRequest, seen: Snapshot) -> Run:
-    return Run(
-        id=new_run_id(),
-        agent_id=seen.agent.id,
-        conversation_id=request.conversation_id,
-        status="running",
-        created_at=utc_now(),
-        background=request.background,
-        request_config=request.config,
-        input_otids=tuple(sent.otid for sent in (*request.messages, *request.answers) if sent.otid),
-    )

@@ -31,6 +31,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parallel_tool_calls: bool | None = None
     cache_key: str | None = None
     context_window: int | None = None
+    logprobs: int | None = None
 
     def request(self, model: str, messages: list[Message]) -> ModelRequest:
         return ModelRequest(
@@ -45,6 +46,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             parallel_tool_calls=self.parallel_tool_calls,
             cache_key=self.cache_key,
             context_window=self.context_window,
+            logprobs=self.logprobs,
         )
 
 
@@ -60,6 +62,7 @@ def frame_of(card: ModelCard, request: ModelRequest) -> Frame:
         parallel_tool_calls=request.parallel_tool_calls,
         cache_key=request.cache_key,
         context_window=request.context_window,
+        logprobs=request.logprobs,
     )
 
 

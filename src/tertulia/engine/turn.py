@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
@@ -40,6 +40,7 @@ class Turn:
     settings: ModelSettings | None
     context_window: int
     max_steps: int
+    logprobs: int | None
     tools: dict[str, Tool]
     client_tools: dict[str, ToolSpec]
     rules: ToolRules
@@ -51,6 +52,7 @@ class Turn:
     started_ns: int
     usage: Usage = field(default_factory=Usage)
     context_tokens: int | None = None
+    reply_logprobs: dict[str, Any] | None = None
     step_count: int = 0
     ttft_ns: int | None = None
     approved: tuple[ToolCallPart, ...] = ()

@@ -27,10 +27,17 @@ class Catalogue(Protocol):
         """
         ...
 
-    def check_settings(self, handle: str, settings: ModelSettings) -> None:
-        """Say whether the settings are of the handle's provider.
+    def fits(self, handle: str, settings: ModelSettings) -> bool:
+        """Whether the settings are of the handle's provider type.
 
-        :raises InvalidArgument: if they are of another provider type.
+        :raises InvalidArgument: if the handle is not ``provider/model``.
+        """
+        ...
+
+    def check_settings(self, handle: str, settings: ModelSettings) -> None:
+        """Say whether the handle's model takes the settings.
+
+        :raises InvalidArgument: if they are of another provider type, or one cannot be expressed to the provider.
         """
         ...
 

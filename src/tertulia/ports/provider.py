@@ -29,7 +29,8 @@ class ModelRequest:
     ``model`` is the name without the provider. ``system`` is the compiled system prompt; ``instructions`` and
     ``memory`` are what it was compiled from. ``messages`` is the history without it, oldest first: immutable objects
     that come again in the next request, so an adapter may keep what it encoded of them by ``message.id``. Every tool
-    call in it has its return. ``tool_choice`` may name a tool. ``cache_key`` is the same for all requests of a
+    call in it has its return. ``tool_choice`` may name a tool. ``logprobs`` asks for the log probabilities of the
+    reply's tokens with so many alternatives for each; models whose card says that they give none are not asked. ``cache_key`` is the same for all requests of a
     conversation.
     """
 
@@ -44,6 +45,7 @@ class ModelRequest:
     memory: tuple[MemoryView, ...] = ()
     cache_key: str | None = None
     context_window: int | None = None
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,16 @@ FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "content_filte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """Always the last event. ``reply`` is the provider's reply as one object, for the trace."""
+    """Always the last event. ``reply`` is the provider's reply as one object, for the trace.
+
+    ``logprobs`` are those asked for, as the API's reply has them.
+    """
 
     reason: FinishReason
     usage: Usage | None
     reply: dict[str, Any] = field(default_factory=dict[str, Any])
     request_id: str | None = None
+    logprobs: dict[str, Any] | None = None
 
 
 ProviderEvent: TypeAlias = TextPiece | ReasoningPiece | HiddenReasoningPiece | ToolCallPiece | NativeItem | Finished
@@ -115,6 +121,13 @@ class Provider(Protocol):
 
         :raises ProviderError: (a subclass of it) if the reply cannot be had or breaks off.
         :raises InvalidArgument: if a setting cannot be expressed to this provider.
+        """
+        ...
+
+    def check_settings(self, model: str, settings: ModelSettings) -> None:
+        """Say whether everything in the settings can be expressed to this provider, when they are set.
+
+        :raises InvalidArgument: if a setting cannot; the message names it and the reason.
         """
         ...
 

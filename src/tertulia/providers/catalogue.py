@@ -7,6 +7,7 @@ from typing import Final
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings, split_handle
 from tertulia.ports.provider import Provider
+from tertulia.providers.anthropic_messages import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, known_windows
 from tertulia.providers.openai_chat import OpenAIChatProvider
@@ -43,14 +44,20 @@ class ProviderCatalogue:
             return _card_without_adapter(row, prefix, model)
         return self.resolve(handle)[1]
 
+    def fits(self, handle: str, settings: ModelSettings) -> bool:
+        return settings.provider_type in self._settings_types(self._parts(handle)[0])
+
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
-        prefix, _ = self._parts(handle)
+        prefix, model = self._parts(handle)
         accepted = self._settings_types(prefix)
         if settings.provider_type not in accepted:
             raise InvalidArgument(
                 f"INVALID_ARGUMENT: model_settings of provider_type '{settings.provider_type}' do not fit the model "
                 f"'{handle}': use provider_type '{accepted[0]}'.",
             )
+        provider = self._provider(prefix)
+        if provider is not None:
+            provider.check_settings(model, settings)
 
     async def models(self) -> list[ModelCard]:
         """The default model goes first: Letta Code gives its agents the first of the list."""
@@ -64,9 +71,10 @@ class ProviderCatalogue:
 
     async def warm_up(self) -> None:
         """Load what the first request to an endpoint would otherwise wait half a second for."""
-        chat = [provider for provider in self._providers.values() if isinstance(provider, OpenAIChatProvider)]
-        if chat:
-            await chat[0].warm_up()
+        adapters = {type(provider): provider for provider in self._providers.values()}  # an SDK is loaded once
+        for provider in adapters.values():
+            if isinstance(provider, OpenAIChatProvider | AnthropicProvider):
+                await provider.warm_up()
 
     async def close(self) -> None:
         for provider in self._providers.values():
@@ -84,7 +92,7 @@ class ProviderCatalogue:
     def _settings_types(self, prefix: str) -> tuple[str, ...]:
         """The ``model_settings.provider_type`` that fit, the usual one first."""
         provider = self._provider(prefix)
-        if isinstance(provider, OpenAIChatProvider):
+        if isinstance(provider, OpenAIChatProvider | AnthropicProvider):
             return provider.config.type.settings_types
         if provider is not None:
             return (provider.provider_type, "openai")
@@ -112,8 +120,12 @@ def build_catalogue(
     settings: ProviderSettings, default_model: str | None, *, others: Sequence[Provider] = ()
 ) -> ProviderCatalogue:
     """The catalogue of the configured endpoints, and of ``others`` made elsewhere, such as the local models."""
-    endpoints = [OpenAIChatProvider(endpoint_config(endpoint, settings)) for endpoint in settings.endpoints]
+    endpoints = [_adapter(endpoint_config(endpoint, settings)) for endpoint in settings.endpoints]
     return ProviderCatalogue((*others, *endpoints), default_model)
+
+
+def _adapter(config: EndpointConfig) -> Provider:
+    return AnthropicProvider(config) if config.type.dialect == "anthropic" else OpenAIChatProvider(config)
 
 
 def endpoint_config(endpoint: Endpoint, settings: ProviderSettings) -> EndpointConfig:

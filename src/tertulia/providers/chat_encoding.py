@@ -126,6 +126,10 @@ class ChatEncoder:
                 parameters["parallel_tool_calls"] = parallel
             if request.tool_choice != "auto":
                 parameters["tool_choice"] = _tool_choice(request.tool_choice)
+        if request.logprobs is not None:
+            parameters["logprobs"] = True
+            if request.logprobs:
+                parameters["top_logprobs"] = request.logprobs
         if request.cache_key and self._quirks.cache_key:
             parameters["prompt_cache_key"] = request.cache_key
         return parameters

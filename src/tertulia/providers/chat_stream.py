@@ -42,6 +42,7 @@ class _Choice(Struct):
     message: _Delta | None = None
     finish_reason: str | None = None
     error: Any = None
+    logprobs: Any = None
 
 
 class _Chunk(Struct):
@@ -71,6 +72,9 @@ _REASONS: Final[dict[str, FinishReason]] = {
 """Finish reasons; every other word means that the model stopped by itself."""
 
 
+_LOGPROBS: Final = ("content", "refusal")
+
+
 class _Call:
     """One tool call being put together. ``held`` is what came before its name was known."""
 
@@ -95,6 +99,7 @@ class ReplyReader:
         self._refusal: list[str] = []
         self._calls: list[_Call] = []
         self._call_by_index: dict[int, _Call] = {}
+        self._logprobs: dict[str, list[Any]] = {}
         self._finish_reason: str | None = None
         self._usage: dict[str, Any] | None = None
         self._chunks = 0
@@ -136,6 +141,8 @@ class ReplyReader:
             delta = choice.delta if choice.delta is not None else choice.message
             if delta is not None:
                 self._read_delta(delta, events)
+            if choice.logprobs is not None:
+                self._read_logprobs(choice.logprobs)
             if choice.finish_reason:
                 self._finish_reason = choice.finish_reason
         return events
@@ -169,6 +176,7 @@ class ReplyReader:
                 usage=usage_of(self._usage) if self._usage is not None else None,
                 reply=self._reply(),
                 request_id=request_id,
+                logprobs={name: self._logprobs.get(name) for name in _LOGPROBS} if self._logprobs else None,
             )
         )
         return events
@@ -217,6 +225,14 @@ class ReplyReader:
         if delta.tool_calls:
             for piece in delta.tool_calls:
                 self._read_call(piece, events)
+
+    def _read_logprobs(self, logprobs: Any) -> None:
+        """A chunk has those of its own tokens, of the text or of a refusal."""
+        if isinstance(logprobs, dict):
+            for name in _LOGPROBS:
+                tokens: Any = cast("dict[str, Any]", logprobs).get(name)
+                if isinstance(tokens, list):
+                    self._logprobs.setdefault(name, []).extend(cast("list[Any]", tokens))
 
     def _read_parts(self, parts: list[Any], events: list[ProviderEvent]) -> None:
         """Content as a list: Mistral's way to tell thinking from text."""

@@ -32,6 +32,7 @@ class Listed(Struct):
     max_completion_tokens: int | None = None
     meta: dict[str, Any] | None = None
     type: str | None = None
+    display_name: str | None = None
 
     @property
     def window(self) -> int | None:
@@ -81,7 +82,7 @@ class ModelList:
             endpoint=self._config.base_url,
             context_window=told or window,
             max_output_tokens=(row.max_completion_tokens if row is not None else None) or reply,
-            display_name=model,
+            display_name=(row.display_name if row is not None else None) or model,
         )
 
     async def models(self) -> list[ModelCard]:

@@ -4,22 +4,15 @@ The SDK opens the connection; the body is encoded and the stream decoded here, f
 own way costs 112 µs a token.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from importlib import import_module
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tertulia.domain.errors import (
-    ProviderAuthenticationError,
-    ProviderBadRequest,
-    ProviderError,
-    ProviderMalformedReply,
-    ProviderTimeout,
-)
-from tertulia.domain.models import EmbeddingCard, ModelCard
+from tertulia.domain.errors import ProviderBadRequest, ProviderError, ProviderMalformedReply
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers.chat_encoding import ChatEncoder
 from tertulia.providers.chat_errors import Subject
@@ -27,15 +20,13 @@ from tertulia.providers.chat_stream import ReplyReader
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.model_list import Listed, ModelList, decode_models
 from tertulia.providers.quirks import quirks_of
+from tertulia.providers.sdk_client import SdkClient, drain
 from tertulia.providers.sse import EventDecoder, LineTooLong
 
 if TYPE_CHECKING:
     import httpx2
 
-    from tertulia.providers.openai_sdk import Connection
-
 _PATH: Final = "/chat/completions"
-_DRAIN_SECONDS: Final = 0.25
 _MAX_PLAIN_BODY: Final = 8 * 1024 * 1024
 
 
@@ -46,8 +37,7 @@ class OpenAIChatProvider:
         self._config = config
         self._encoder = ChatEncoder(config.name, quirks_of(config.base_url))
         self._model_list = ModelList(config, self._fetch_models)
-        self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._client = SdkClient(config, "tertulia.providers.openai_sdk")
         self._asks_for_usage = True
 
     @property
@@ -62,14 +52,17 @@ class OpenAIChatProvider:
     def config(self) -> EndpointConfig:
         return self._config
 
+    def check_settings(self, model: str, settings: ModelSettings) -> None:
+        self._encoder.encode(ModelRequest(model=model, system="", messages=(), settings=settings))
+
     def encode(self, request: ModelRequest) -> bytes:
         return self._encoder.encode(request, stream_usage=self._asks_for_usage)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
         subject = self._config.subject(request.model)
         body = self.encode(request)  # first of all: what cannot be said needs no connection
-        connection = await self._connect()
-        response = await self._open(connection, request, body, subject)
+        connection = await self._client.connection()
+        response = await self._open(request, body, subject)
         reader = ReplyReader(subject)
         try:
             async with aclosing(_read(response, reader, subject)) as batches:
@@ -85,7 +78,7 @@ class OpenAIChatProvider:
             yield event
 
     def card(self, model: str) -> ModelCard:
-        return self._model_list.card(model)
+        return replace(self._model_list.card(model), gives_logprobs=True)
 
     async def models(self) -> list[ModelCard]:
         return await self._model_list.models()
@@ -95,74 +88,31 @@ class OpenAIChatProvider:
 
     async def warm_up(self) -> None:
         """Import the SDK and make the client, which the first request would otherwise wait half a second for."""
-        await self._connect()
+        await self._client.connection()
 
     async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        await self._client.close()
 
-    async def _open(
-        self, connection: "Connection", request: ModelRequest, body: bytes, subject: Subject
-    ) -> "httpx2.Response":
+    async def _open(self, request: ModelRequest, body: bytes, subject: Subject) -> "httpx2.Response":
         """The reply, begun. A server that does not know ``stream_options`` is asked again without, and from then on.
 
         :raises ProviderError: if there is none.
         """
         try:
-            return await self._post(connection, body, subject)
+            return await self._client.post(_PATH, body, subject)
         except ProviderBadRequest as error:
             if not self._asks_for_usage or "stream_options" not in error.detail:
                 raise
         self._asks_for_usage = False
-        return await self._post(connection, self.encode(request), subject)
-
-    async def _post(self, connection: "Connection", body: bytes, subject: Subject) -> "httpx2.Response":
-        try:
-            # The SDK's own limit is for each try; this one is for all of them and the pauses between.
-            async with asyncio.timeout(self._config.idle_timeout):
-                return await connection.post(_PATH, body)
-        except TimeoutError as error:
-            raise ProviderTimeout(
-                f"{subject.name} did not answer within {self._config.idle_timeout:g} seconds. Try again.",
-            ) from error
-        except connection.errors as error:
-            raise connection.failure(error, subject) from error
+        return await self._client.post(_PATH, self.encode(request), subject)
 
     async def _fetch_models(self) -> list[Listed]:
-        connection = await self._connect()
         subject = self._config.subject()
+        body = await self._client.get("/models", subject)
         try:
-            return decode_models(await connection.get("/models", self._config.list_timeout))
+            return decode_models(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ProviderMalformedReply(f"{subject.name} sent no list of models.", detail=str(error)) from error
-        except connection.errors as error:
-            raise connection.failure(error, subject) from error
-
-    async def _connect(self) -> "Connection":
-        if self._connection is not None:
-            return self._connection
-        async with self._connecting:
-            if self._connection is None:
-                # In a thread: the import takes 0.4 s, in which the loop has others to serve.
-                self._connection = await asyncio.to_thread(self._make_connection)
-        return self._connection
-
-    def _make_connection(self) -> "Connection":
-        config = self._config
-        if config.api_key is not None and not (config.api_key.isascii() and config.api_key.isprintable()):
-            raise ProviderAuthenticationError(
-                f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
-                f"{config.key_hint}",
-            )
-        connection: Connection = import_module("tertulia.providers.openai_sdk").Connection(
-            config.base_url,
-            config.api_key,
-            connect_timeout=config.connect_timeout,
-            idle_timeout=config.idle_timeout,
-            retries=config.retries,
-        )
-        return connection
 
 
 async def _read(
@@ -189,7 +139,7 @@ async def _read(
                 if events := reader.read(data):
                     yield events
             if reader.done:
-                await _drain(chunks)
+                await drain(chunks)
                 return
     except LineTooLong as error:
         raise ProviderMalformedReply(f"{subject.name} sent a line without an end.") from error
@@ -229,13 +179,3 @@ def _not_the_protocol(body: bytes, subject: Subject) -> ProviderMalformedReply:
         f"What {subject.name} sends from {subject.endpoint} is not a Chat Completions stream: check its base URL.",
         detail=body[:500].decode(errors="replace"),
     )
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    """Take the end of the HTTP message, so that its connection can be used again; it has mostly come already."""
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in chunks:
-                pass
-    except TimeoutError:
-        return  # the connection is closed instead

@@ -81,9 +81,10 @@ PROVIDER_TYPES: Final = (
         endpoint_type="anthropic",
         dialect="anthropic",
         prefixes=("anthropic",),
-        variables=("ANTHROPIC_API_KEY",),
+        variables=("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
         settings_types=("anthropic",),
         base_url="https://api.anthropic.com",
+        configurable=True,
     ),
     ProviderType(
         provider_type="azure",
@@ -166,8 +167,10 @@ PROVIDER_TYPES: Final = (
         endpoint_type="moonshot_coding",
         dialect="anthropic",
         prefixes=("moonshot_coding", "kimi-code"),
-        variables=("MOONSHOT_CODING_API_KEY",),
+        variables=("MOONSHOT_CODING_API_KEY", "MOONSHOT_CODING_BASE_URL"),
         settings_types=("moonshot_coding",),
+        base_url="https://api.kimi.com/coding",
+        configurable=True,
     ),
     ProviderType(
         provider_type="openrouter",

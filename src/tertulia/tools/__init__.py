@@ -4,7 +4,7 @@ from tertulia.ports.tool import Tool
 from tertulia.settings import WebSettings
 from tertulia.tools.conversation_search import CONVERSATION_SEARCH
 from tertulia.tools.core_memory import CORE_MEMORY_APPEND, CORE_MEMORY_REPLACE
-from tertulia.tools.fetch_webpage import fetch_webpage, guarded_client
+from tertulia.tools.fetch_webpage import fetch_webpage
 from tertulia.tools.memory import MEMORY
 from tertulia.tools.memory_edits import MEMORY_INSERT, MEMORY_REPLACE, MEMORY_RETHINK
 from tertulia.tools.send_message import SEND_MESSAGE
@@ -17,7 +17,7 @@ def builtin_tools(web: WebSettings) -> tuple[Tool, ...]:
         CONVERSATION_SEARCH,
         CORE_MEMORY_APPEND,
         CORE_MEMORY_REPLACE,
-        fetch_webpage(guarded_client(web)),
+        fetch_webpage(allow_private_addresses=web.allow_private_addresses),
         MEMORY,
         MEMORY_INSERT,
         MEMORY_REPLACE,

@@ -6,20 +6,22 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from tertulia.ports.tool import ToolContext
-from tertulia.settings import WebSettings
 from tertulia.tools.base import BuiltinTool
-from tertulia.tools.guarded_http import FetchFailed, GuardedClient
-from tertulia.tools.readable import readable
 
 
 class FetchArguments(Struct, forbid_unknown_fields=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1, description="The page's address, with http:// or https://.")]
 
 
-def fetch_webpage(client: GuardedClient) -> BuiltinTool[FetchArguments]:
-    """The tool, over a client that decides what may be fetched."""
+def fetch_webpage(*, allow_private_addresses: bool) -> BuiltinTool[FetchArguments]:
+    """The tool, which keeps to the public internet unless it is told otherwise."""
 
     async def fetch(arguments: FetchArguments, _context: ToolContext) -> str:
+        # Imported with the first page: the HTTP client and the parser take a tenth of a second.
+        from tertulia.tools.guarded_http import FetchFailed, GuardedClient  # noqa: PLC0415
+        from tertulia.tools.readable import readable  # noqa: PLC0415
+
+        client = GuardedClient(is_allowed=lambda _: True) if allow_private_addresses else GuardedClient()
         page = await client.get(arguments.url)
         # Parsing a long page takes up to seconds; other conversations go on meanwhile.
         text = await asyncio.to_thread(readable, page.body, page.content_type)
@@ -36,8 +38,3 @@ def fetch_webpage(client: GuardedClient) -> BuiltinTool[FetchArguments]:
         parallel=True,
         idempotent=True,
     )
-
-
-def guarded_client(settings: WebSettings) -> GuardedClient:
-    """A client that keeps to the public internet, unless the settings open the rest."""
-    return GuardedClient(is_allowed=lambda _address: True) if settings.allow_private_addresses else GuardedClient()

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import httpx2
 
-from tertulia.tools.search import SearchArguments, results_of
+from tertulia.tools.search import SearchArguments
+from tertulia.tools.search_http import results_of
 
 _SHOWN: Final = {
     "title": "title",

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from tertulia.domain.errors import InvalidArgument
-from tertulia.tools.search import SearchArguments, SearchFailed, results_of
+from tertulia.tools.search import SearchArguments, SearchFailed
+from tertulia.tools.search_http import results_of
 
 _CATEGORIES: Final = {None: "general", "news": "news", "research paper": "science"}
 _SHOWN: Final = {"title": "title", "url": "url", "publishedDate": "published_date", "content": "summary"}

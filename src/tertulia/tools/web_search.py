@@ -7,8 +7,6 @@ from tertulia.ports.tool import ToolContext
 from tertulia.settings import WebSettings
 from tertulia.tools.base import BuiltinTool
 from tertulia.tools.search import SearchArguments, SearchService
-from tertulia.tools.search_exa import Exa
-from tertulia.tools.search_searxng import Searxng
 
 
 def web_search(service: SearchService | None) -> BuiltinTool[SearchArguments]:
@@ -35,6 +33,13 @@ def web_search(service: SearchService | None) -> BuiltinTool[SearchArguments]:
 
 
 def search_service(settings: WebSettings) -> SearchService | None:
+    # Imported where one is configured, for the HTTP client's sake.
     if settings.exa_api_key:
+        from tertulia.tools.search_exa import Exa  # noqa: PLC0415
+
         return Exa(api_key=settings.exa_api_key)
-    return Searxng(base_url=settings.searxng_base_url) if settings.searxng_base_url else None
+    if settings.searxng_base_url:
+        from tertulia.tools.search_searxng import Searxng  # noqa: PLC0415
+
+        return Searxng(base_url=settings.searxng_base_url)
+    return None

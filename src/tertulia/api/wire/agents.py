@@ -21,6 +21,10 @@ from tertulia.engine.agents import AgentDraft, NewBlock
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class ApprovalOfToolBody(BodyModel):
+    requires_approval: bool
+
+
 class _AgentFields(BodyModel):
     """What can be said of an agent both when it is made and when it is changed."""
 

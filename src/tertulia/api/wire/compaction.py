@@ -1,13 +1,14 @@
-"""``compaction_settings`` of an agent, from and to the domain."""
+"""``compaction_settings`` from and to the domain, and what compacting is asked with and answers."""
 
 from typing import Annotated, Literal
 
 from msgspec import structs
 from pydantic import Field
 
-from tertulia.api.wire.common import Count, RequestModel
+from tertulia.api.wire.common import PositiveCount, RequestModel, ResponseModel
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain.agents import CompactionSettings
+from tertulia.engine.compacting import Compacted
 
 
 class CompactionSettingsBody(RequestModel):
@@ -16,8 +17,38 @@ class CompactionSettingsBody(RequestModel):
     model_settings: ModelSettingsBody | None = None
     prompt: str | None = None
     prompt_acknowledgement: bool | None = None
-    clip_chars: Count | None = None
+    clip_chars: PositiveCount | None = None
     sliding_window_percentage: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class SummarizeBody(RequestModel):
+    """``compaction_settings`` stand in place of the agent's, field by field, this once."""
+
+    compaction_settings: CompactionSettingsBody | None = None
+
+
+class CompactBody(SummarizeBody):
+    agent_id: str | None = None
+
+
+class CompactionUndoBody(RequestModel):
+    agent_id: str | None = None
+
+
+class CompactionResponse(ResponseModel):
+    """Counts are messages in context, the system prompt among them."""
+
+    summary: str
+    num_messages_before: int
+    num_messages_after: int
+
+
+def compacted_to_wire(compacted: Compacted) -> CompactionResponse:
+    return CompactionResponse(
+        summary=compacted.summary,
+        num_messages_before=compacted.messages_before,
+        num_messages_after=compacted.messages_after,
+    )
 
 
 def compaction_from_wire(body: CompactionSettingsBody) -> CompactionSettings:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tertulia.api.wire.common import Count, Instant, ResponseModel
+from tertulia.api.wire.common import Count, Instant, PositiveCount, ResponseModel
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.instants import SentInstant
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
@@ -65,6 +65,9 @@ class CreateConversationBody(_ConversationBody):
 class UpdateConversationBody(_ConversationBody):
     """``null`` clears a field, an absent one stays as it is."""
 
+    max_tokens: PositiveCount | None = Field(
+        None, description="An older word for `model_settings.max_output_tokens`, which Letta Code still sends."
+    )
     archived: bool | None = None
     last_message_at: SentInstant | None = None
 
@@ -99,7 +102,9 @@ def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
 def changes_from_wire(body: UpdateConversationBody) -> dict[str, Any]:
     """The fields to change, as the domain has them."""
     changes: dict[str, Any] = {
-        name: getattr(body, name) for name in body.model_fields_set if name in UpdateConversationBody.model_fields
+        name: getattr(body, name)
+        for name in body.model_fields_set
+        if name in UpdateConversationBody.model_fields and name != "max_tokens"
     }
     if body.model_settings is not None:
         changes["model_settings"] = settings_from_wire(body.model_settings)

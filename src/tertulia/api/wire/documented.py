@@ -68,6 +68,7 @@ _SHOWN: Final = (
     messages.ApprovalRequestMessage,
     messages.ApprovalResponseMessage,
     messages.SummaryMessage,
+    messages.EventMessage,
 )
 
 LettaMessage: Final[Any] = _union([model_of(struct) for struct in _SHOWN])
@@ -83,7 +84,7 @@ class LettaResponse(ResponseModel):
     messages: list[LettaMessage]  # pyright: ignore[reportInvalidTypeForm]  a union made at run time
     stop_reason: StopReason  # pyright: ignore[reportInvalidTypeForm]  a model made at run time
     usage: UsageStatistics  # pyright: ignore[reportInvalidTypeForm]  as above
-    logprobs: None
+    logprobs: dict[str, Any] | None
     turns: None
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tertulia.domain.ids import part_otid
 from tertulia.domain.messages import (
     ApprovalPart,
+    Compaction,
     ImagePart,
     Message,
     OmittedReasoningPart,
@@ -20,6 +21,7 @@ from tertulia.domain.messages import (
     RedactedReasoningPart,
     Role,
     SummarizedReasoningPart,
+    SummaryMethod,
     TextPart,
     ToolCallPart,
     ToolReturnPart,
@@ -165,10 +167,34 @@ class ApprovalResponseMessage(WireMessage, kw_only=True):
     reason: str | None = None
 
 
+class CompactionStats(Struct, gc=False):
+    """Counts are messages in context. The fields from ``mode`` on are ours: how the summary was made, and why so."""
+
+    trigger: str
+    context_tokens_before: int | None
+    context_tokens_after: int | None
+    context_window: int
+    messages_count_before: int
+    messages_count_after: int
+    mode: str | None
+    method: SummaryMethod
+    model: str | None
+    failure: str | None
+    summarizer_tokens: int
+
+
 class SummaryMessage(WireMessage, kw_only=True, gc=False):
     message_type: WireType = "summary_message"
     summary: str
-    compaction_stats: None = None
+    compaction_stats: CompactionStats | None = None
+
+
+class EventMessage(WireMessage, kw_only=True):
+    """What happened in a run and is no part of the history. It is streamed, never stored."""
+
+    message_type: WireType = "event_message"
+    event_type: Literal["compaction"] = "compaction"
+    event_data: dict[str, Any]
 
 
 def roles_of(types: tuple[str, ...] | None) -> tuple[Role, ...] | None:
@@ -195,7 +221,8 @@ def _all_of(message: Message, config: RequestConfig) -> Iterator[WireMessage]:
         case "system":
             yield SystemMessage(**_common(message, 0), content=message.text)
         case "summary":
-            yield SummaryMessage(**_common(message, 0), summary=message.text)
+            stats = message.compaction and _stats(message.compaction)
+            yield SummaryMessage(**_common(message, 0), summary=message.text, compaction_stats=stats)
         case "tool":
             returns = [part for part in message.tool_returns if not _is_spoken_return(part, config)]
             if returns:
@@ -204,6 +231,22 @@ def _all_of(message: Message, config: RequestConfig) -> Iterator[WireMessage]:
             yield _approval_response(message)
         case "assistant":
             yield from _reply(message, config)
+
+
+def _stats(made: Compaction) -> CompactionStats:
+    return CompactionStats(
+        trigger=made.trigger,
+        context_tokens_before=made.tokens_before,
+        context_tokens_after=made.tokens_after,
+        context_window=made.context_window,
+        messages_count_before=made.messages_before,
+        messages_count_after=made.messages_after,
+        mode=made.mode,
+        method=made.method,
+        model=made.model,
+        failure=made.failure,
+        summarizer_tokens=made.summarizer_tokens,
+    )
 
 
 def _common(message: Message, index: int, name: str | None = None) -> dict[str, Any]:

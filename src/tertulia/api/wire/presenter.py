@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from tertulia.api.wire.messages import (
     ApprovalRequestMessage,
     AssistantMessage,
+    EventMessage,
     HiddenReasoningMessage,
     ReasoningMessage,
     SummaryMessage,
@@ -22,7 +23,16 @@ from tertulia.api.wire.messages import (
     said_in,
     wire_messages,
 )
-from tertulia.domain.events import Delta, HiddenReasoning, MessageAdded, ReasoningDelta, TextDelta, ToolCallDelta
+from tertulia.domain.events import (
+    CompactionBegun,
+    Delta,
+    HiddenReasoning,
+    MessageAdded,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from tertulia.domain.ids import part_otid
 from tertulia.domain.runs import RequestConfig
 
 _NOTHING: Sequence[WireMessage] = ()
@@ -47,7 +57,7 @@ class Presenter:
         self._second = 0
         self._date = ""
 
-    def present(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
+    def present(self, event: Delta | MessageAdded | CompactionBegun) -> Sequence[WireMessage]:
         """The messages the event is to this reader; often one, sometimes none."""
         if self._whole and isinstance(event, ToolCallDelta) and event.awaits:
             self._asked.append(event)
@@ -72,7 +82,7 @@ class Presenter:
             )
         ]
 
-    def _messages(self, event: Delta | MessageAdded) -> Sequence[WireMessage]:
+    def _messages(self, event: Delta | MessageAdded | CompactionBegun) -> Sequence[WireMessage]:
         match event:
             case TextDelta():
                 return [AssistantMessage(**self._common(event), content=event.text)]
@@ -82,6 +92,8 @@ class Presenter:
                 return self._tool_call(event)
             case MessageAdded():
                 return self._added(event)
+            case CompactionBegun():
+                return [self._compaction(event)] if self._config.include_compaction_messages else _NOTHING
             case HiddenReasoning():
                 state = "omitted" if event.data is None else "redacted"
                 return [HiddenReasoningMessage(**self._common(event), state=state, hidden_reasoning=event.data)]
@@ -118,8 +130,24 @@ class Presenter:
         """A piece of a call that waits for an answer: of one message with the other such calls of the reply."""
         otid = self._asked_otids.setdefault(event.message_id, event.otid)
         call = ToolCall(event.name, event.arguments, event.tool_call_id)
-        shared = self._common(event) | {"otid": otid}
+        shared: dict[str, Any] = self._common(event) | {"otid": otid}
         return ApprovalRequestMessage(**shared, tool_call=call, tool_calls=call)
+
+    def _compaction(self, event: CompactionBegun) -> WireMessage:
+        """It comes before the summary of the same id, which takes a while to be made."""
+        return EventMessage(
+            id=event.message_id,
+            date=self.date(event.at),
+            otid=part_otid(event.message_id, 1),
+            run_id=self._run_id,
+            event_data={
+                "trigger": event.trigger,
+                "mode": event.mode,
+                "context_window": event.context_window,
+                "context_tokens": event.tokens,
+                "messages_count": event.messages,
+            },
+        )
 
     def _added(self, event: MessageAdded) -> Sequence[WireMessage]:
         messages = wire_messages(event.message, self._config)

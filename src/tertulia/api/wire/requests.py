@@ -155,6 +155,12 @@ class ConversationSendBody(SendBody):
     agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
 
 
+class AsyncSendBody(SendBody):
+    """The run goes on in the background whatever else is asked."""
+
+    callback_url: str | None = Field(None, description="Is sent a signed notice when the run has ended.")
+
+
 class ResumeBody(SentModel):
     """Which run's stream to go on with, and after which frame.
 
@@ -187,7 +193,7 @@ def send_request(
     :raises InvalidArgument: for what cannot be had from any model of this release.
     :raises Unprocessable: if the messages make no sense together.
     """
-    _refuse_impossible(body)
+    _refuse_impossible(body, streaming=streaming)
     _check_otids(body)
     sent = body.messages or ()
     return SendRequest(
@@ -200,6 +206,7 @@ def send_request(
         # By contract the field is for streams; a blocking request has nobody to come back for its reply.
         background=body.background and streaming,
         max_steps=body.max_steps,
+        logprobs=(body.top_logprobs or 0) if body.return_logprobs else None,
         config=RequestConfig(
             use_assistant_message=body.use_assistant_message,
             assistant_message_tool_name=body.assistant_message_tool_name,
@@ -215,7 +222,7 @@ def send_request(
     )
 
 
-def _refuse_impossible(body: SendBody) -> None:
+def _refuse_impossible(body: SendBody, *, streaming: bool) -> None:
     if body.enable_thinking:
         raise InvalidArgument(
             "INVALID_ARGUMENT: 'enable_thinking' cannot be switched for one message here: whether and how much a model "
@@ -227,10 +234,12 @@ def _refuse_impossible(body: SendBody) -> None:
             "INVALID_ARGUMENT: 'return_token_ids' needs a provider that tells token ids, and this release speaks to "
             "none. Send the message without it.",
         )
-    if body.return_logprobs or body.top_logprobs is not None:
+    if body.top_logprobs is not None and not body.return_logprobs:
+        raise InvalidArgument("INVALID_ARGUMENT: 'top_logprobs' needs 'return_logprobs: true'.")
+    if body.return_logprobs and streaming:
         raise InvalidArgument(
-            "INVALID_ARGUMENT: this release does not pass log probabilities on. Send the message without "
-            "'return_logprobs' and 'top_logprobs'.",
+            "INVALID_ARGUMENT: 'return_logprobs' needs 'streaming: false': only a reply in one piece has a place for "
+            "log probabilities.",
         )
 
 

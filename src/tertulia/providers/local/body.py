@@ -42,7 +42,7 @@ def make_body(request: ModelRequest, layout: Layout) -> Body:
     """
     settings = request.settings
     if settings is not None:
-        _refuse_inexpressible(settings)
+        refuse_inexpressible(settings)
     _refuse_image(request)
     held_to = _constraint(request, settings, layout)
     enveloped = held_to is not None and held_to.enveloped
@@ -84,7 +84,11 @@ def _constraint(request: ModelRequest, settings: ModelSettings | None, layout: L
     )
 
 
-def _refuse_inexpressible(settings: ModelSettings) -> None:
+def refuse_inexpressible(settings: ModelSettings) -> None:
+    """Refuse what only providers over the network know.
+
+    :raises InvalidArgument: the message names the setting.
+    """
     for name in _INEXPRESSIBLE:
         if getattr(settings, name) is not None:
             raise InvalidArgument(

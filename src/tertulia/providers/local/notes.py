@@ -12,7 +12,8 @@ from typing import Final, Literal, TypeAlias
 About: TypeAlias = Literal["user", "self", "talk", "instructions"]
 
 _WORD: Final = re.compile(r"[^\W_]+(?:'[a-z]+)?")
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
+_TITLES_AND_INITIALS: Final = r"(?<!\b[A-Z]\.)(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<!\bProf\.)"
+_SENTENCE_END: Final = re.compile(rf"(?<=[.!?]){_TITLES_AND_INITIALS}\s+")
 _BULLET: Final = re.compile(r"^[-*•]+\s*")
 _ENDINGS: Final = ("'s", "ing", "ies", "es", "s", "e", "ed")
 _SHORTEST_STEM: Final = 3

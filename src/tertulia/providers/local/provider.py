@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 
 from tertulia.domain.errors import InvalidArgument, ProviderBadRequest, ProviderError, ProviderOverloaded
-from tertulia.domain.models import EmbeddingCard, ModelCard
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
-from tertulia.providers.local.body import make_body, opening_body
+from tertulia.providers.local.body import make_body, opening_body, refuse_inexpressible
 from tertulia.providers.local.discovery import LocalModel, find_models, runtime_installed
 from tertulia.providers.local.layouts import ChatLayout, Layout, is_small
 from tertulia.providers.local.notes_layout import NotesLayout
@@ -56,6 +56,10 @@ class LocalProvider:
 
     async def embeddings(self) -> list[EmbeddingCard]:
         return []
+
+    def check_settings(self, model: str, settings: ModelSettings) -> None:
+        del model  # what the library takes is the same for all of them
+        refuse_inexpressible(settings)
 
     def encode(self, request: ModelRequest) -> bytes:
         return make_body(request, layout_for(self._find(request.model))).data

@@ -34,6 +34,7 @@ _BATCH: Final = 64
 _log = structlog.get_logger()
 
 _SILENT: Final = -1
+_SHORTEST_REQUEST: Final = b'{"prompt": " ", "max_tokens": 1}'
 _CONTEXT_PER_OPENING: Final = 1024  # tokens; with fewer for each slot, copies would crowd out what is asked
 _PROMPT_CACHE_MIB: Final = 0  # conversations at rest are not kept in memory beside the slots
 
@@ -180,9 +181,15 @@ def _start(options: LoadOptions) -> Any:
             server = runtime.Server(params)
         except RuntimeError as error:
             raise LoadFailed(str(error)) from error
+        # One answered request: the runtime hangs for ever if it is let go of before its loop has begun to turn.
+        server.handle_completions(_SHORTEST_REQUEST, _ignored)
         if options.opening is not None:
             _open(server, options, options.opening, key)
         return server
+
+
+def _ignored(_chunk: bytes) -> bool:
+    return False
 
 
 def _open(server: Any, options: LoadOptions, opening: bytes, key: str) -> None:
@@ -202,6 +209,7 @@ def _params(runtime: Any, options: LoadOptions) -> Any:
     params.n_batch = params.n_ubatch = _BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib = _PROMPT_CACHE_MIB
-    params.warmup = False  # the first request does it as well
+    params.warmup = False  # a first request does it as well
+    params.fit_params = False  # what fits is said above; finding out would double the time to load
     params.verbosity = _SILENT
     return params

@@ -1,0 +1,102 @@
+"""Previews: the request that a model would be sent first, as its provider's body. Nothing is sent or stored."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NoReturn
+
+from msgspec.structs import replace
+
+from tertulia.domain.errors import Conflict
+from tertulia.domain.events import Event
+from tertulia.domain.runs import Run
+from tertulia.engine.beginning import Begun, begin, snapshot
+from tertulia.engine.compiling import refreshed
+from tertulia.engine.history import Histories
+from tertulia.engine.loop import request_for
+from tertulia.engine.precedence import choose
+from tertulia.engine.preparing import check_model, new_run, prompt_of, turn_of
+from tertulia.engine.requests import SendRequest
+from tertulia.engine.runs import RunSettings
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.tool import Tool
+
+
+class Previews:
+    """Goes the way of a run as far as its first request."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], settings: RunSettings) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._tools = tools
+        self._settings = settings
+
+    async def of(self, request: SendRequest) -> bytes:
+        """The body that the provider would be sent.
+
+        :raises Conflict: if the request could not begin now, or was sent before.
+        :raises InvalidArgument: if the model cannot be used.
+        """
+        seen = await self._store.read(partial(snapshot, request.conversation_id))
+        run = new_run(request, seen)
+        choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        check_model(request, choice.card)
+        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
+        begun = await self._rehearsed(
+            partial(begin, run, request, seen.agent, system, self._settings.approval_deadline)
+        )
+        turn = turn_of(
+            self._store,
+            self._tools,
+            request,
+            begun,
+            seen,
+            choice,
+            system=prompt_of(request, system or seen.system),
+            log=_Silent(),
+            started_ns=0,
+        )
+        # Read afresh: what is kept of the conversation's history belongs to its runs.
+        turn.history = await Histories(self._store).of(replace(begun.conversation, head=begun.first))
+        turn.history.append(begun.messages, begun.conversation.head)
+        return choice.provider.encode(request_for(turn))
+
+    async def _rehearsed(self, work: partial[Begun | Run]) -> Begun:
+        """What the beginning of the run would come to; what it writes is undone."""
+
+        def rehearse(tx: Transaction) -> NoReturn:
+            raise _Rehearsed(work(tx))
+
+        try:
+            await self._store.write(rehearse)
+        except _Rehearsed as rehearsed:
+            if isinstance(rehearsed.begun, Begun):
+                return rehearsed.begun
+            raise Conflict(
+                "CONFLICT: this request was sent before, so nothing would be sent now.", run_id=rehearsed.begun.id
+            ) from None
+
+
+class _Rehearsed(Exception):
+    def __init__(self, begun: Begun | Run) -> None:
+        super().__init__()
+        self.begun = begun
+
+
+class _Silent:
+    """A log of nothing."""
+
+    def append(self, event: Event) -> None:
+        """Keep nothing."""
+
+    def stage(self, *events: Event) -> EventChunk | None:
+        """Keep nothing."""
+
+    def stored(self, chunk: EventChunk | None) -> None:
+        """Nothing was staged."""
+
+    def discard(self, chunk: EventChunk | None) -> None:
+        """Nothing was staged."""
+
+    def close(self) -> None:
+        """Nobody reads."""

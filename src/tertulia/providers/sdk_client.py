@@ -1,0 +1,109 @@
+"""One endpoint's connection through an official SDK, made when it is first needed; what adapters of SDKs share."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tertulia.domain.errors import ProviderAuthenticationError, ProviderError, ProviderTimeout
+from tertulia.providers.chat_errors import Subject
+from tertulia.providers.endpoint import EndpointConfig
+
+if TYPE_CHECKING:
+    import httpx2
+
+_DRAIN_SECONDS: Final = 0.25
+
+
+class Connection(Protocol):
+    """An SDK client that is asked for raw replies. ``errors`` are what it, or reading its replies, may raise."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]: ...
+
+    async def post(self, path: str, content: bytes) -> "httpx2.Response": ...
+    async def get(self, path: str, timeout: float) -> bytes: ...  # noqa: ASYNC109  the SDK's own, per request
+    async def close(self) -> None: ...
+
+    def failure(self, error: Exception, subject: Subject, *, started: bool = False) -> ProviderError:
+        """What one of ``errors`` means. ``started``: part of the reply had already come."""
+        ...
+
+
+class SdkClient:
+    """``module`` is the one that imports the SDK and has a ``Connection`` to make."""
+
+    def __init__(self, config: EndpointConfig, module: str) -> None:
+        self._config = config
+        self._module = module
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def connection(self) -> Connection:
+        """The connection; the first call imports the SDK."""
+        if self._connection is not None:
+            return self._connection
+        async with self._connecting:
+            if self._connection is None:
+                # In a thread: the import takes 0.4 s, in which the loop has others to serve.
+                self._connection = await asyncio.to_thread(self._make)
+        return self._connection
+
+    async def post(self, path: str, body: bytes, subject: Subject) -> "httpx2.Response":
+        """The reply, begun and unread.
+
+        :raises ProviderError: if there is none.
+        """
+        connection = await self.connection()
+        try:
+            # The SDK's own limit is for each try; this one is for all of them and the pauses between.
+            async with asyncio.timeout(self._config.idle_timeout):
+                return await connection.post(path, body)
+        except TimeoutError as error:
+            raise ProviderTimeout(
+                f"{subject.name} did not answer within {self._config.idle_timeout:g} seconds. Try again.",
+            ) from error
+        except connection.errors as error:
+            raise connection.failure(error, subject) from error
+
+    async def get(self, path: str, subject: Subject) -> bytes:
+        """The body of a reply to GET, tried once.
+
+        :raises ProviderError: if there is none.
+        """
+        connection = await self.connection()
+        try:
+            return await connection.get(path, self._config.list_timeout)
+        except connection.errors as error:
+            raise connection.failure(error, subject) from error
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _make(self) -> Connection:
+        config = self._config
+        if config.api_key is not None and not (config.api_key.isascii() and config.api_key.isprintable()):
+            raise ProviderAuthenticationError(
+                f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
+                f"{config.key_hint}",
+            )
+        connection: Connection = import_module(self._module).Connection(
+            config.base_url,
+            config.api_key,
+            connect_timeout=config.connect_timeout,
+            idle_timeout=config.idle_timeout,
+            retries=config.retries,
+        )
+        return connection
+
+
+async def drain(chunks: AsyncIterator[bytes]) -> None:
+    """Take the end of the HTTP message, so that its connection can be used again; it has mostly come already."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in chunks:
+                pass
+    except TimeoutError:
+        return  # the connection is closed instead
