@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from tests.support.server_process import ServerProcess
+
 HERE = Path(__file__).parent
 COMMAND = shutil.which("letta", path=str(Path(sys.executable).parent))
 TIMEOUT = 60.0  # seconds until a command is called stuck
@@ -23,11 +25,11 @@ TIMEOUT = 60.0  # seconds until a command is called stuck
 
 @dataclass(frozen=True, slots=True)
 class LettaCode:
-    """``home`` holds its settings, ``project`` is the directory it works in, ``url`` the server it talks to."""
+    """``home`` holds its settings, ``project`` is the directory it works in."""
 
     home: Path
     project: Path
-    url: str
+    server: ServerProcess
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
@@ -46,7 +48,7 @@ class LettaCode:
     def ask(self, prompt: str, *arguments: str) -> dict[str, Any]:
         """``letta -p``: what it prints about a turn that succeeded, its words in ``result``."""
         ran = self.run("-p", prompt, "--output-format", "json", *arguments)
-        assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+        assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{self.server.log}"
         told = json.loads(ran.stdout)
         assert told["is_error"] is False, told
         return told
@@ -86,7 +88,7 @@ class LettaCode:
         return {
             "HOME": str(self.home),
             "LETTA_API_KEY": "unused",
-            "LETTA_BASE_URL": self.url,
+            "LETTA_BASE_URL": self.server.url,
             "LETTA_CODE_TELEM": "0",
             "PATH": os.environ["PATH"],
             "TMPDIR": str(self.home),

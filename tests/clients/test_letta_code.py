@@ -55,7 +55,7 @@ def letta(server: ServerProcess, tmp_path: Path) -> LettaCode:
     home.mkdir()
     project.mkdir()
     (project / "hello.txt").write_text("bonjour\n")
-    return LettaCode(home, project, server.url)
+    return LettaCode(home, project, server)
 
 
 def shell(command: str, call_id: str = "call_1") -> tuple[str, str, str]:

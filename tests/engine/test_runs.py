@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tertulia.context.pairing import INTERRUPTED, is_paired
-from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited
+from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited, StoreUnavailable
 from tertulia.domain.events import Ended, Failed, MessageAdded, RunStarted, Stopped, TextDelta, UsageReported
 from tertulia.domain.messages import TextPart
 from tertulia.engine.agents import AgentDraft
@@ -288,3 +288,25 @@ async def test_after_a_crash_calls_get_their_returns_and_the_run_is_over(world: 
     assert (await world.events(run.id))[-1] == Ended()
     await world.send(agent.id, "still there?")
     assert is_paired(await world.history(agent.id))
+
+
+async def test_when_the_store_could_not_take_a_runs_end_the_next_message_is_answered_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = (await world.agent()).agent
+    gate = Gate()
+    world.model.scripts.append([TextPiece("a"), gate, *say("b")])
+    run = await world.start(agent.id, "one")
+    await gate.reached.wait()
+
+    async def full(_work: object) -> None:
+        raise StoreUnavailable("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "write", full)
+        gate.go.set()
+        events = await world.events(run.id)
+        assert [event.message for event in events if isinstance(event, Failed)] == ["The disk is full."]
+    await world.send(agent.id, "two")
+    assert (await world.run(run.id)).status == "failed"
+    assert [text for role, text in await world.told(agent.id) if role == "user"] == ["one", "two"]

@@ -5,14 +5,16 @@ import json
 import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tertulia.domain.errors import ContextTooLong, ProviderError, ProviderOverloaded
+from tertulia.domain.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderOverloaded
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
@@ -176,14 +178,24 @@ async def test_nothing_can_connect_to_it(local: LocalProvider) -> None:
         await asyncio.open_unix_connection(path)
 
 
-async def test_it_is_loaded_once_on_first_use_and_unloaded_at_the_end() -> None:
-    local = LocalProvider(LocalModels(context=512))
+async def test_a_file_of_the_users_is_loaded_once_on_first_use_and_unloaded_at_the_end(tmp_path: Path) -> None:
+    weights = embedded_weights()
+    assert weights is not None
+    (tmp_path / "mine.gguf").symlink_to(weights)
+    local = LocalProvider(LocalModels(directory=tmp_path, context=512))
+    request = replace(_request("Hello!", max_tokens=2), model="mine")
     with capture_logs() as logs:
-        await asyncio.gather(*(_events(local, _request("Hello!", max_tokens=2)) for _ in range(2)))
+        await asyncio.gather(*(_events(local, request) for _ in range(2)))
         await local.close()
     assert [entry["event"] for entry in logs] == ["local_model.loading", "local_model.loaded", "local_model.unloaded"]
     with pytest.raises(ProviderOverloaded):
-        await _events(local, _request("Hello!"))
+        await _events(local, request)
+
+
+async def test_what_the_grammar_cannot_express_is_refused_with_its_reason(local: LocalProvider) -> None:
+    tool = msgspec.structs.replace(_SAVE, parameters={"type": "object", "properties": {"word": {"type": "wood"}}})
+    with pytest.raises(ProviderBadRequest, match="local/smollm2"):
+        await _events(local, _request("Hello!", tools=(tool,)))
 
 
 async def test_weights_that_cannot_be_loaded_are_an_error_of_the_model_alone(tmp_path: Path) -> None:

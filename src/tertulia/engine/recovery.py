@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from tertulia.context.pairing import interrupted_return, unanswered
 from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import NotFound
 from tertulia.domain.events import Ended, Event, MessageAdded, Stopped
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
-from tertulia.domain.runs import Run
+from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.approvals import pending_calls
 from tertulia.engine.endings import CRASHED
 from tertulia.engine.finish import activity_of
@@ -32,6 +33,20 @@ async def end_unfinished(store: Store) -> list[str]:
         await store.write(partial(_end, run))
         _log.warning("run_interrupted", run_id=run.id, conversation_id=run.conversation_id)
     return [run.id for run in runs]
+
+
+async def end_if_unfinished(store: Store, run_id: str) -> None:
+    """End a run of this process whose end could not be stored when it came."""
+
+    def end(tx: Transaction) -> None:
+        run = tx.runs.get(run_id)
+        if run.status in ACTIVE_STATUSES:
+            _end(run, tx)
+
+    try:
+        await store.write(end)
+    except NotFound:
+        return  # deleted meanwhile
 
 
 def _end(run: Run, tx: Transaction) -> None:

@@ -29,6 +29,7 @@ from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import choose
 from tertulia.engine.preparing import check_model, new_run, prompt_of, turn_of
 from tertulia.engine.queue import Queue
+from tertulia.engine.recovery import end_if_unfinished
 from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn import Turn, uninterrupted
@@ -97,6 +98,7 @@ class Runs:
         self._queue = Queue(store, events)
         self._active: dict[str, _Active] = {}
         self._readers: Counter[str] = Counter()
+        self._unstored: set[str] = set()  # runs whose end the store could not take
         self._closing = False
 
     async def start(self, request: SendRequest) -> Run:
@@ -212,6 +214,7 @@ class Runs:
         return [run_id for run_id, was_there in zip(wanted, stopped, strict=True) if was_there]
 
     async def _send(self, request: SendRequest) -> Run:
+        await self._store_ends()
         seen = await self._store.read(partial(snapshot, request.conversation_id))
         policy = request.busy or seen.agent.busy_policy or "reject"
         request = dataclasses.replace(request, busy=policy)
@@ -233,6 +236,12 @@ class Runs:
             # The run that was in the way may have ended before this one was in the queue to be seen.
             await self._start_next(run.conversation_id)
         return waits
+
+    async def _store_ends(self) -> None:
+        """Make up for ends that the store could not take when they came: their conversations are not busy."""
+        for run_id in list(self._unstored):
+            await end_if_unfinished(self._store, run_id)
+            self._unstored.discard(run_id)
 
     async def _push_in(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin in place of whatever the conversation is running, and before what waits for it."""
@@ -339,6 +348,9 @@ class Runs:
         try:
             await uninterrupted(self._store.write(write))
             log.stored(chunk)
+        except StoreUnavailable:
+            self._unstored.add(run_id)
+            raise
         finally:
             log.close()
         self._chores.begin(run_id)
@@ -382,6 +394,9 @@ class Runs:
             turn.log.append(event)
         try:
             await self._store.write(partial(end_plainly, turn.run, ending))
-        except (NotFound, StoreUnavailable) as error:
-            # Deleted, or found unfinished and ended when the server starts next.
+        except NotFound:
+            _log.info("run_deleted", run_id=turn.run.id)
+        except StoreUnavailable as error:
+            # Ended before the next message begins, or when the server starts next.
+            self._unstored.add(turn.run.id)
             _log.warning("run_end_not_stored", run_id=turn.run.id, error=str(error))

@@ -29,9 +29,9 @@ class ModelRequest:
     ``model`` is the name without the provider. ``system`` is the compiled system prompt; ``instructions`` and
     ``memory`` are what it was compiled from. ``messages`` is the history without it, oldest first: immutable objects
     that come again in the next request, so an adapter may keep what it encoded of them by ``message.id``. Every tool
-    call in it has its return. ``tool_choice`` may name a tool. ``logprobs`` asks for the log probabilities of the
-    reply's tokens with so many alternatives for each; models whose card says that they give none are not asked. ``cache_key`` is the same for all requests of a
-    conversation.
+    call in it has its return. ``tool_choice`` may name a tool. ``cache_key`` is the same for all requests of a
+    conversation. ``logprobs`` asks for the log probabilities of the reply's tokens with so many alternatives for each;
+    models whose card says that they give none are not asked.
     """
 
     model: str

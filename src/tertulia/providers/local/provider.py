@@ -15,7 +15,7 @@ from tertulia.providers.local.discovery import LocalModel, find_models, runtime_
 from tertulia.providers.local.layouts import ChatLayout, Layout, is_small
 from tertulia.providers.local.notes_layout import NotesLayout
 from tertulia.providers.local.reply import ReplyReader
-from tertulia.providers.local.runtime import LoadedModel, LoadFailed, LoadOptions, Unloaded
+from tertulia.providers.local.runtime import Broken, LoadedModel, LoadFailed, LoadOptions, Refused, Unloaded
 from tertulia.settings import LocalModels
 
 NAME: Final = "local"
@@ -74,7 +74,9 @@ class LocalProvider:
                 async for chunk in chunks:
                     for event in reader.read(chunk):
                         yield event
-        except ValueError as error:
+        except Broken as error:
+            raise ProviderError(f"The model 'local/{model.name}' failed: {error}", detail=str(error)) from error
+        except Refused as error:
             raise ProviderBadRequest(
                 f"The model 'local/{model.name}' cannot take this request: {error}", detail=str(error)
             ) from error

@@ -56,6 +56,14 @@ class LoadOptions:
     opening: bytes | None = None
 
 
+class Refused(Exception):
+    """The runtime cannot make sense of the request. The message says why."""
+
+
+class Broken(Exception):
+    """The runtime failed at a request that it had taken."""
+
+
 class Unloaded(Exception):
     """The model was closed while the request waited for its turn."""
 
@@ -82,7 +90,8 @@ class LoadedModel:
 
         ``tokens`` is the most that prompt and reply can come to. Closing the generator stops the model at its next
         token, or at the next piece of a prompt it is still reading; its place is free when it has stopped.
-        :raises ValueError: if the request cannot be made sense of.
+        :raises Refused: if the request cannot be made sense of.
+        :raises Broken: if the runtime fails.
         :raises Unloaded: if the model is closed before its turn comes.
         """
         taken = await self._admission.take(tokens)
@@ -95,7 +104,7 @@ class LoadedModel:
         try:
             async for chunk in exchange.chunks():
                 yield chunk
-            future.result()
+            _raise_failure(future)
         finally:
             exchange.stopped.set()
             self._active.discard(exchange)
@@ -107,6 +116,15 @@ class LoadedModel:
             exchange.stopped.set()
         self._threads.shutdown(cancel_futures=True)
         self._server = None
+
+
+def _raise_failure(future: "Future[None]") -> None:
+    try:
+        future.result()
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    except RuntimeError as error:
+        raise Broken(str(error)) from error
 
 
 class _Exchange:
