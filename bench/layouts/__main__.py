@@ -101,7 +101,7 @@ class _Asker:
     async def answer(self, request: ModelRequest) -> str:
         """The text of the reply; empty if it is a tool call."""
         body = make_body(request, self._layout)
-        reader = ReplyReader(request.model, enveloped=body.enveloped)
+        reader = ReplyReader(request.model, body.held_to)
         text = ""
         async with aclosing(self._model.chat(body.data, body.tokens)) as chunks:
             async for chunk in chunks:

@@ -74,8 +74,8 @@ class Application:
         await receive()
         services = self._services = await open_services(self._settings)
         await services.runs.resume()
-        for run_id in await services.callbacks.unsent():
-            services.chores.begin(run_id)
+        for run in await services.callbacks.unsent():
+            services.chores.begin(run)
         pruning = asyncio.create_task(prune_daily(services.store, timedelta(seconds=self._settings.event_retention)))
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})

@@ -19,7 +19,8 @@ async def read(content: bytes) -> ConversationSendBody:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content}
 
-    return await read_body(Request({"type": "http", "headers": [], "path": "/"}, receive), ConversationSendBody)
+    headers = [(b"content-type", b"application/json")]
+    return await read_body(Request({"type": "http", "headers": headers, "path": "/"}, receive), ConversationSendBody)
 
 
 async def asked(*, streaming: bool = True, **fields: Any) -> SendRequest:

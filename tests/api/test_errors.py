@@ -104,15 +104,15 @@ async def test_an_unexpected_exception_is_500_with_no_word_of_the_inside(
 async def test_what_does_not_validate_is_told_in_sentences_and_as_data(client: httpx.AsyncClient) -> None:
     reply = await client.post(
         "/v1/agents/",
-        json={"nome": "x", "model_settings": {"provider_type": "openai", "temperature": "warm"}},
+        json={"model_settings": {"provider_type": "openai", "temperature": "warm", "nome": "x"}},
     )
     assert reply.status_code == 422
     body = reply.json()
-    assert "'nome' in the body is not a field this operation takes; remove it." in body["detail"]
+    assert "'model_settings.openai.nome' in the body is not a field this operation takes; remove it." in body["detail"]
     assert "'model_settings.openai.temperature' in the body must be a valid number" in body["detail"]
     assert [error["loc"] for error in body["errors"]] == [
         ["body", "model_settings", "openai", "temperature"],
-        ["body", "nome"],
+        ["body", "model_settings", "openai", "nome"],
     ]
 
 

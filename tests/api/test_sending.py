@@ -300,76 +300,6 @@ async def runs_of(world: World, conversation: str) -> list[Run]:
     return [await world.run(run_id) for run_id in sorted(id_ for id_ in ids if id_)]
 
 
-async def test_a_retry_that_leaves_does_not_take_the_run_from_its_first_reader(
-    api: ASGIApp, world: World, conversation: str
-) -> None:
-    gate = Gate()
-    world.model.scripts.append([TextPiece("Hel"), gate, TextPiece("lo!"), Finished(reason="stop", usage=USAGE)])
-    body = {"messages": [{"role": "user", "content": "hi", "otid": "mine"}], "stream_tokens": True}
-    path = f"/v1/conversations/{conversation}/messages"
-    first = await Exchange(api, "POST", path, body).until(b"Hel")
-    retry = await Exchange(api, "POST", path, body).until(b"Hel")
-    await retry.leave()
-    gate.go.set()
-    await first.end()
-    assert said(first.frames) == ["Hel", "lo!"]
-    assert len(world.model.requests) == 1
-
-
-async def test_a_run_that_every_reader_has_left_is_cancelled(api: ASGIApp, world: World, conversation: str) -> None:
-    gate = Gate()
-    world.model.scripts.append([TextPiece("Hel"), gate])
-    body = {"messages": [{"role": "user", "content": "hi", "otid": "mine"}], "stream_tokens": True}
-    path = f"/v1/conversations/{conversation}/messages"
-    readers = [await Exchange(api, "POST", path, body).until(b"Hel") for _ in range(2)]
-    for reader in readers:
-        await reader.leave()
-    (run,) = await runs_of(world, conversation)
-    assert run.status == "cancelled"
-
-
-async def test_a_message_waits_its_turn_when_the_header_or_the_body_says_so(
-    api: ASGIApp, scripted: httpx.AsyncClient, world: World, conversation: str
-) -> None:
-    gate = Gate()
-    world.model.scripts += [[TextPiece("one"), gate, Finished(reason="stop", usage=USAGE)], say("two"), say("three")]
-    path = f"/v1/conversations/{conversation}/messages"
-    first = await Exchange(api, "POST", path, {"input": "1", "stream_tokens": True}).until(b"one")
-    assert (await send(scripted, conversation)).status_code == 409
-    waiting = {"messages": [{"role": "user", "content": "2", "otid": "second"}], "busy_policy": "enqueue"}
-    second = await Exchange(api, "POST", path, waiting).until(b"ping")
-    third = await Exchange(api, "POST", path, {"input": "3"}, {"X-Tertulia-Busy": "enqueue"}).until(b"ping")
-    resumed = await Exchange(api, "POST", f"/v1/conversations/{conversation}/stream", {"otid": "second"}).until(b"ping")
-    gate.go.set()
-    for exchange in (first, second, third, resumed):
-        await exchange.end()
-    assert [said(exchange.frames) for exchange in (second, resumed, third)] == [["two"], ["two"], ["three"]]
-    assert [text for role, text in await world.told(conversation) if role == "user"] == ["1", "2", "3"]
-
-
-@pytest.mark.parametrize(("policy", "kept"), [("interrupt", ["1", "2"]), ("rollback", ["2"])])
-async def test_a_message_goes_before_the_one_being_answered(
-    api: ASGIApp, scripted: httpx.AsyncClient, world: World, conversation: str, policy: str, kept: list[str]
-) -> None:
-    gate = Gate()
-    world.model.scripts += [[TextPiece("one"), gate], say("two")]
-    path = f"/v1/conversations/{conversation}/messages"
-    first = await Exchange(api, "POST", path, {"input": "1", "stream_tokens": True}).until(b"one")
-    reply = await scripted.post(path, json={"input": "2"}, headers={"X-Tertulia-Busy": policy})
-    await first.end()
-    assert said(frames(reply)) == ["two"]
-    assert b'"stop_reason":"cancelled"' in first.body
-    assert [text for role, text in await world.told(conversation) if role == "user"] == kept
-
-
-async def test_a_policy_nobody_knows_is_422(scripted: httpx.AsyncClient, conversation: str) -> None:
-    path = f"/v1/conversations/{conversation}/messages"
-    reply = await scripted.post(path, json={"input": "2"}, headers={"X-Tertulia-Busy": "queue"})
-    assert reply.status_code == 422
-    assert "enqueue" in reply.json()["detail"]
-    assert (await send(scripted, conversation, busy_policy="queue")).status_code == 422
-
-
 async def test_a_stream_that_is_kept_no_longer_is_410(
     scripted: httpx.AsyncClient, world: World, conversation: str
 ) -> None:
@@ -385,7 +315,10 @@ async def test_a_stream_that_is_kept_no_longer_is_410(
     assert (await scripted.get(f"/v1/runs/{run_id}/messages")).status_code == 200
 
 
-LOGPROBS = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}], "refusal": None}
+LOGPROBS: dict[str, Any] = {
+    "content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}],
+    "refusal": None,
+}
 
 
 async def test_log_probabilities_of_the_last_reply_come_with_a_reply_in_one_piece(

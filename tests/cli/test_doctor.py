@@ -80,6 +80,21 @@ def test_a_wrong_key_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("data_dir")
+def test_the_messages_dialect_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not configured (ANTHROPIC_API_KEY)" in line(doctor(), "anthropic")
+    assert "not configured (MOONSHOT_CODING_API_KEY)" in line(doctor(), "moonshot_coding")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "right")
+    with answering(200, {"data": [{"id": "claude-x"}]}, wanted_key="right") as url:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        assert f"{url} answers, key accepted, claude-x" in line(doctor(), "anthropic")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "wrong")
+        assert "refuses the key (HTTP 401); set ANTHROPIC_API_KEY" in line(doctor(), "anthropic")
+    with answering(404, {}) as url:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        assert f"{url}/v1/models is not there (HTTP 404); the address ends before /v1" in line(doctor(), "anthropic")
+
+
+@pytest.mark.usefixtures("data_dir")
 def test_an_endpoint_that_is_down_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(200, {}) as url:
         pass

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -98,6 +99,21 @@ def test_an_address_variable_configures_its_server(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     (endpoint,) = Settings().providers.endpoints
     assert (endpoint.name, endpoint.base_url) == (name, "http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("anthropic", "https://api.anthropic.com"), ("moonshot_coding", "https://api.kimi.com/coding")],
+)
+def test_the_messages_dialect_needs_a_key_or_another_address(
+    monkeypatch: pytest.MonkeyPatch, name: Literal["anthropic", "moonshot_coding"], address: str
+) -> None:
+    monkeypatch.setenv(f"{name.upper()}_API_KEY", "sk-1")
+    assert Settings().providers.endpoints == (Endpoint(name=name, kind=name, base_url=address, api_key="sk-1"),)
+    # Their base URLs end before /v1, which people write all the same.
+    for given in ("http://127.0.0.1:9/a", "http://127.0.0.1:9/a/", "http://127.0.0.1:9/a/v1"):
+        monkeypatch.setenv(f"{name.upper()}_BASE_URL", given)
+        assert Settings().providers.endpoints[0].base_url == "http://127.0.0.1:9/a"
 
 
 def test_a_complaint_names_the_variable_that_was_set(monkeypatch: pytest.MonkeyPatch) -> None:

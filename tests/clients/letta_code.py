@@ -48,7 +48,7 @@ class LettaCode:
     def ask(self, prompt: str, *arguments: str) -> dict[str, Any]:
         """``letta -p``: what it prints about a turn that succeeded, its words in ``result``."""
         ran = self.run("-p", prompt, "--output-format", "json", *arguments)
-        assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{self.server.log}"
+        assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{self.server.log[-3000:]}"
         told = json.loads(ran.stdout)
         assert told["is_error"] is False, told
         return told
@@ -86,6 +86,7 @@ class LettaCode:
     @property
     def _environment(self) -> dict[str, str]:
         return {
+            "DISABLE_AUTOUPDATER": "1",
             "HOME": str(self.home),
             "LETTA_API_KEY": "unused",
             "LETTA_BASE_URL": self.server.url,

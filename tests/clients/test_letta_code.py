@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.clients.letta_code import COMMAND, LettaCode
-from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, call, calls, text
+from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, call, calls, text, usage
 from tests.support.server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.openai_endpoint import ChatRequest, Reply
-
-MODEL = "openai-proxy/gpt-4o-mini"
 
 pytestmark = pytest.mark.skipif(COMMAND is None, reason="Letta Code is not installed: make clients")
 
@@ -115,21 +114,26 @@ def test_a_later_call_with_the_conversation_remembers(letta: LettaCode, endpoint
 
 def test_a_conversation_whose_client_died_in_a_tool_call_goes_on(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
     conversation = letta.ask("Hello.")["conversation_id"]
-    os.mkfifo(letta.project / "started")
-    endpoint.script(calls(shell("echo now > started; exec sleep 600")), text("It never ended."))
-    client = letta.start("-p", "Sleep.", "--conv", conversation, "--yolo")
-    with client:
-        assert (letta.project / "started").read_text() == "now\n"
+    started, end = letta.project / "started", letta.project / "end"
+    os.mkfifo(started)
+    os.mkfifo(end)
+    endpoint.script(calls(shell("echo now > started; cat end")), text("It never ended."))
+    with letta.start("-p", "Wait for the end.", "--conv", conversation, "--yolo") as client:
+        assert started.read_text() == "now\n"
         os.killpg(client.pid, signal.SIGKILL)
-    assert letta.ask("What now?", "--conv", conversation)["result"] == "It never ended."
-    assert "call_1" in endpoint.requests[-1].tool_results
+    try:
+        assert letta.ask("What now?", "--conv", conversation)["result"] == "It never ended."
+        assert "call_1" in endpoint.requests[-1].tool_results
+    finally:
+        with contextlib.suppress(OSError):  # the command may outlive its client, and waits for somebody to write
+            os.close(os.open(end, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_a_model_is_chosen_for_a_conversation(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
     conversation = letta.ask("Hello.")["conversation_id"]
     assert endpoint.requests[-1].body["model"] == "gpt-4o-mini"
-    letta.ask("Think harder.", "--conv", conversation, "-m", "openai-proxy/gpt-4o")
-    assert endpoint.requests[-1].body["model"] == "gpt-4o"
+    letta.ask("Think harder.", "--conv", conversation, "-m", "openai-proxy/gpt-5-mini")
+    assert endpoint.requests[-1].body["model"] == "gpt-5-mini"
     letta.ask("Whatever you have.", "--new-agent", "-m", "letta/auto")
     assert endpoint.requests[-1].body["model"] == "gpt-4o-mini"
 
@@ -143,12 +147,14 @@ def test_another_agent_has_other_conversations(letta: LettaCode, endpoint: OpenA
     assert "Bob" not in spoken(endpoint.requests[-1])
 
 
-def test_a_transcript_can_be_read(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
+def test_what_was_said_can_be_read_and_found(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
     endpoint.script(text("They fly."))
-    told = letta.ask("Tell me of bees.")
+    told = letta.ask("Tell me of xylophages.")
     transcript = json.loads(letta.run("messages", "transcript", "--conversation", told["conversation_id"]).stdout)
-    assert "Tell me of bees." in transcript["transcript"]
+    assert "Tell me of xylophages." in transcript["transcript"]
     assert "They fly." in transcript["transcript"]
+    found = json.loads(letta.run("messages", "search", "--query", "xylophages", "--all-agents").stdout)
+    assert [message["conversation_id"] for message in found] == [told["conversation_id"]]
 
 
 def test_a_conversation_is_forked_and_each_side_goes_on_alone(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
@@ -174,6 +180,16 @@ def test_a_conversation_is_compacted_and_its_summary_remembered(letta: LettaCode
         )["compaction"]
     assert done["num_messages_after"] < done["num_messages_before"]
     letta.ask("Which word?", "--conv", conversation)
+    assert "HERON" in spoken(endpoint.requests[-1])
+    assert "The word is heron." not in spoken(endpoint.requests[-1])
+
+
+def test_a_full_context_is_compacted_on_the_way(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
+    # A model of its own: from this usage the server learns how the model counts, for all of its conversations.
+    endpoint.script(text("Noted.", usage=usage(prompt=127_900)))
+    conversation = letta.ask("The word is heron.", "-m", "openai-proxy/gpt-4o")["conversation_id"]
+    endpoint.script(text("A word was agreed on: HERON."), text("It is heron."))
+    assert letta.ask("Which word?", "--conv", conversation)["result"] == "It is heron."
     assert "HERON" in spoken(endpoint.requests[-1])
     assert "The word is heron." not in spoken(endpoint.requests[-1])
 

@@ -32,6 +32,31 @@ This page is written by `python -m tests.conformance.make_docs`; edit `tests/con
 - A timestamp is RFC 3339 with microseconds and `Z`; a message's `date` is `2026-11-21T15:12:35+00:00`.
 - An error is `{"detail": "<what is wrong and what to change>"}` with structured fields beside it; a failing model is
   `{"error": {"type", "message", "detail"}}`.
+
+## What we add to the API
+
+A client that knows nothing of these sees no difference.
+
+- **A message to a conversation that is answering another one.** It is refused with 409 unless the request or the agent
+  says otherwise: with the header `X-Tertulia-Busy` or the field `busy_policy` of the body (in the SDK
+  `extra_body={"busy_policy": "enqueue"}`), or `busy_policy` of the agent, each `reject`, `enqueue`, `interrupt` or
+  `rollback`. `enqueue` waits its turn (`TERTULIA_QUEUE_LIMIT` messages may), `interrupt` cancels the running run and
+  keeps what it said so far, `rollback` cancels it and takes back what it added. The body goes before the header, both
+  before the agent. A run that waits has the status `created`.
+- **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists the calls that wait for an answer.
+  They count as denied when a message comes later than `TERTULIA_APPROVAL_DEADLINE`.
+- **Search in conversations.** `POST /v1/conversations/search` with `query` and, if wanted, `agent_id`,
+  `archive_status`, `start_date`, `end_date`, `limit` answers `[{"conversation", "messages"}]`: conversations in which
+  a message or the summary matches.
+- **Previews** of a conversation's request as well as of an agent's: `…/messages/preview-raw-payload`.
+- **Callbacks** of `agents.messages.create_async` are signed: `X-Tertulia-Signature: t=<seconds>,v1=<hex>` is the
+  HMAC-SHA256 of `<t>.<body>` with the server's `TERTULIA_API_KEY`, or without one the contents of `callback.key` in
+  the data directory. The body has `run_id`, `agent_id`, `conversation_id`, `status`, `stop_reason`, `completed_at`,
+  `error` and `metadata`. Five tries are made in about two and a half minutes; the run's `callback_…` fields tell how
+  it went.
+- **Streams are kept** for `TERTULIA_EVENT_RETENTION`; going on with an older one is 410. Messages are kept.
+- **Isolated blocks.** `isolated_block_labels` when a conversation is created, `isolated_block_ids` and `hidden` in
+  every conversation.
 """
 
 

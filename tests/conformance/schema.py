@@ -23,6 +23,8 @@ CONTRACT_FILE = Path(__file__).parent / "contract" / "letta-client-1.12.1.json"
 ALLOWED_EXTRA: dict[str, frozenset[str]] = {
     # Other releases of the SDK know these two.
     "Conversation": frozenset({"isolated_block_ids", "hidden"}),
+    # How a summary was made, which nobody else tells.
+    "CompactionStats": frozenset({"mode", "method", "model", "failure", "summarizer_tokens"}),
     # `version` is the API level clients look for; our own release stands beside it.
     "HealthResponse": frozenset({"server", "server_version", "tertulia", "tertulia_version"}),
 }

@@ -47,6 +47,7 @@ def test_every_supported_operation_has_a_requirement() -> None:
     by_sibling = {
         "agents.blocks.update": "agents.blocks.by-label",
         "agents.blocks.detach": "agents.blocks.attach-and-detach",
+        "agents.messages.compact": "conversations.messages.compact.default-with-agent-id",
         "agents.tools.attach": "agents.tools.attach-and-detach",
         "agents.tools.detach": "agents.tools.attach-and-detach",
     }

@@ -7,7 +7,7 @@ from letta_client import Letta
 from letta_client.types import AgentState, Conversation
 from letta_client.types.agents import Run
 
-from tests.conformance.helpers import detail, history, refused, send, types, unique
+from tests.conformance.helpers import detail, history, refused, send, stream, types, unique
 from tests.conformance.requirements import requirement
 from tests.support.openai_endpoint import OpenAIEndpoint, Refuse, call, calls, text, usage
 
@@ -237,3 +237,18 @@ def test_a_failed_run_says_why(client: Letta, conversation: Conversation, endpoi
     assert step.status == "failed"
     assert step.error_type == "llm_rate_limit"
     assert "slow down" in str(step.error_data)
+
+
+@requirement("runs.trace.retrieve.spans")
+def test_a_run_is_told_as_spans(client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint) -> None:
+    endpoint.script(calls(call("conversation_search", {"query": "x"})), text("done"))
+    run_id = stream(client, conversation.id)[0].run_id
+    spans: list[Any] = client.runs.trace.retrieve(run_id)
+    assert [span["name"].partition(" ")[0] for span in spans] == [
+        "invoke_agent", "step", "chat", "execute_tools", "step", "chat",
+    ]  # fmt: skip
+    assert {span["trace_id"] for span in spans} == {run_id}
+    assert {span["parent_span_id"] for span in spans[1:]} <= {span["span_id"] for span in spans}
+    assert all(span["duration_ns"] > 0 for span in spans)
+    assert client.runs.trace.retrieve(run_id, limit=1) == spans[:1]
+    detail(404, lambda: client.runs.trace.retrieve("run-00000000-0000-4000-8000-000000000000"))

@@ -136,7 +136,7 @@ def test_an_init_tool_is_the_only_choice_of_the_first_step(
     assert set(second.tool_names) == {"conversation_search", "memory_insert"}
 
 
-IMPOSSIBLE: list[dict[str, Any]] = [{"enable_thinking": "true"}, {"return_logprobs": True}, {"return_token_ids": True}]
+IMPOSSIBLE: list[dict[str, Any]] = [{"enable_thinking": "true"}, {"return_token_ids": True}]
 
 
 @requirement("messages.create.impossible-options")

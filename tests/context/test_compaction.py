@@ -149,7 +149,12 @@ def test_there_is_nothing_to_cut_in_too_short_a_history() -> None:
 
 
 def test_a_call_whose_return_was_lost_does_not_hold_back_what_came_before_and_after() -> None:
-    history = [message("user", "a"), message("assistant", call("lost")), message("user", "b"), message("assistant", "c")]
+    history = [
+        message("user", "a"),
+        message("assistant", call("lost")),
+        message("user", "b"),
+        message("assistant", "c"),
+    ]
     assert places(history) == [1, 2, 3, 4]
 
 

@@ -15,6 +15,7 @@ from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agents import AgentDraft, NewBlock
 from tertulia.engine.requests import NewAnswer, NewMessage, SendRequest
+from tertulia.engine.runs import RunSettings
 from tertulia.ports.store import Transaction
 from tests.support.scripted import calls, say
 from tests.support.world import World
@@ -206,3 +207,13 @@ async def test_a_request_half_of_which_was_sent_before_is_a_conflict(talk: Talk)
     for mixture in ((old, new), (old, other)):
         with pytest.raises(Conflict, match="sent before"):
             await talk.start(messages=mixture)
+
+
+@pytest.mark.parametrize("run_settings", [RunSettings(approval_deadline=timedelta(0))])
+async def test_calls_that_nobody_answered_in_time_block_no_further_message(talk: Talk) -> None:
+    talk.world.model.scripts += [calls(("b1", "Bash", "{}")), say("on we go")]
+    await talk.say("list")
+    assert Stopped("end_turn") in await talk.say("never mind")
+    assert await talk.roles() == ["user", "assistant", "tool", "user", "assistant"]
+    (returned,) = [message for message in await talk.world.history(talk.id) if message.role == "tool"]
+    assert "No answer came" in returned.text

@@ -21,7 +21,7 @@ async def described(world: World, *, before: str | None = None) -> str | None:
         await world.store.write(lambda tx: tx.conversations.update(replace(stored, description=before)))
     catalogue = ScriptedCatalogue()
     catalogue.provider = world.model
-    await Describer(world.store, catalogue, "scripted/small").describe(run.id)
+    await Describer(world.store, catalogue, "scripted/small").describe(run)
     return (await world.services.conversations.get(conversation)).description
 
 

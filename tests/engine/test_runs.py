@@ -1,10 +1,14 @@
 """Runs: the loop, and that no ending of one leaves a conversation stuck or a history broken."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
 
+from tertulia.api.deps import ApiSettings
+from tertulia.app import services_over
 from tertulia.context.pairing import INTERRUPTED, is_paired
 from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited, StoreUnavailable
 from tertulia.domain.events import Ended, Failed, MessageAdded, RunStarted, Stopped, TextDelta, UsageReported
@@ -18,6 +22,8 @@ from tests.support.scripted import Gate, calls, say
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 async def test_a_reply_is_told_in_pieces_and_stored_as_one_message(world: World) -> None:
@@ -310,3 +316,38 @@ async def test_when_the_store_could_not_take_a_runs_end_the_next_message_is_answ
     await world.send(agent.id, "two")
     assert (await world.run(run.id)).status == "failed"
     assert [text for role, text in await world.told(agent.id) if role == "user"] == ["one", "two"]
+
+
+async def test_a_run_cancelled_while_its_history_is_read_does_not_make_the_model_forget(world: World) -> None:
+    agent = (await world.agent()).agent
+    await world.send(agent.id, "my name is Ann")
+    again = World(services_over(world.store, world.services.catalogue, ApiSettings()), world.model)  # a new process
+    read, reading, go = world.store.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Callable[[Transaction], T]) -> T:
+        if getattr(getattr(work, "func", None), "__name__", "") == "_range":
+            reading.set()
+            await go.wait()
+        return await read(work)
+
+    world.store.read = slow  # pyright: ignore[reportAttributeAccessIssue] a moment in which to cancel
+    run = await again.start(agent.id, "never mind")
+    async with asyncio.timeout(10):
+        await reading.wait()
+    await again.services.runs.cancel(run.id)
+    go.set()
+    await again.send(agent.id, "what is my name?")
+    shown = [message.text for message in world.model.requests[-1].messages]
+    assert shown == ["my name is Ann", "ok", "never mind", "what is my name?"]
+    await again.services.runs.close()
+
+
+@pytest.mark.parametrize("arguments", ["[" * 20_000, '{"query": "\\ud800"}', "", "null"])
+async def test_arguments_no_tool_can_take_are_told_to_the_model(world: World, arguments: str) -> None:
+    agent = (await world.agent()).agent
+    world.model.scripts += [calls(("c1", "conversation_search", arguments)), say("sorry")]
+    events = await world.send(agent.id, "go")
+    assert Stopped("end_turn") in events
+    (returned,) = [event.message.tool_returns[0] for event in events if isinstance(event, MessageAdded)]
+    assert returned.status == "error"
+    assert returned.name == "conversation_search"

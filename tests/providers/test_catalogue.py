@@ -20,6 +20,8 @@ EVERYTHING = ProviderSettings(
         Endpoint(name="vllm", kind="vllm", base_url=NOWHERE),
         Endpoint(name="lmstudio_openai", kind="lmstudio", base_url=NOWHERE),
         Endpoint(name="llamacpp", kind="llamacpp", base_url=NOWHERE),
+        Endpoint(name="anthropic", kind="anthropic", base_url="http://127.0.0.1:1", api_key="sk"),
+        Endpoint(name="moonshot_coding", kind="moonshot_coding", base_url="http://127.0.0.1:1", api_key="sk"),
         Endpoint(name="box", kind="compatible", base_url=NOWHERE, models=("a", "b")),
     )
 )
@@ -43,6 +45,9 @@ async def catalogue() -> AsyncGenerator[ProviderCatalogue, None]:
         ("lmstudio/m", "lmstudio_openai", "m", "lmstudio_openai", "lmstudio"),
         ("llamacpp/m", "llamacpp", "m", "openai", "llamacpp"),
         ("llama_cpp/m", "llamacpp", "m", "openai", "llamacpp"),
+        ("anthropic/claude-x", "anthropic", "claude-x", "anthropic", "anthropic"),
+        ("moonshot_coding/k", "moonshot_coding", "k", "moonshot_coding", "moonshot_coding"),
+        ("kimi-code/k", "moonshot_coding", "k", "moonshot_coding", "moonshot_coding"),
         ("box/m", "box", "m", "openai", "openai"),
         ("scripted/m", "scripted", "m", "openai", "openai"),
         ("letta/auto", "openai", "gpt-4o-mini", "openai", "openai"),
@@ -74,6 +79,8 @@ async def test_a_handle_without_both_of_its_parts_is_refused(handle: str) -> Non
         ("vllm/x", "VLLM_API_BASE"),
         ("lmstudio/x", "LMSTUDIO_BASE_URL"),
         ("llamacpp/x", "LLAMACPP_BASE_URL"),
+        ("anthropic/x", "ANTHROPIC_API_KEY"),
+        ("kimi-code/x", "MOONSHOT_CODING_API_KEY"),
         ("mystery/x", "TERTULIA_ENDPOINTS"),
     ],
 )
@@ -83,7 +90,7 @@ async def test_a_provider_that_is_not_configured_is_refused_with_what_to_set(han
             ask(handle)
 
 
-NOT_BUILT = sorted(set(PROVIDER_TYPES) - {"openai"})
+NOT_BUILT = sorted(set(PROVIDER_TYPES) - {"openai", "anthropic", "moonshot_coding"})
 
 
 @pytest.mark.parametrize("provider_type", NOT_BUILT)
@@ -112,6 +119,33 @@ async def test_settings_of_openai_fit_every_server_of_its_dialect(catalogue: Pro
     catalogue.check_settings(handle, ModelSettings(provider_type="openai"))
     with pytest.raises(InvalidArgument, match="'anthropic'"):
         catalogue.check_settings(handle, ModelSettings(provider_type="anthropic"))
+
+
+@pytest.mark.parametrize("handle", ["anthropic/x", "moonshot_coding/x", "kimi-code/x"])
+async def test_settings_of_the_messages_dialect_fit_their_own_provider_alone(
+    catalogue: ProviderCatalogue, handle: str
+) -> None:
+    own = catalogue.card(handle).provider_type
+    for provider_type in ("anthropic", "moonshot_coding", "openai"):
+        settings = ModelSettings(provider_type=provider_type)
+        assert catalogue.fits(handle, settings) == (provider_type == own)
+    catalogue.check_settings(handle, ModelSettings(provider_type=own, effort="low"))
+
+
+@pytest.mark.parametrize(
+    ("handle", "settings", "named"),
+    [
+        ("anthropic/x", ModelSettings(provider_type="anthropic", verbosity="low"), "verbosity"),
+        ("openai/gpt-4o", ModelSettings(provider_type="openai", effort="low"), "effort"),
+        ("openai/gpt-4o", ModelSettings(provider_type="openai", reasoning={"summary": "auto"}), "summary"),
+    ],
+)
+async def test_what_a_provider_cannot_express_is_refused_when_it_is_set(
+    catalogue: ProviderCatalogue, handle: str, settings: ModelSettings, named: str
+) -> None:
+    assert catalogue.fits(handle, settings)
+    with pytest.raises(InvalidArgument, match=named):
+        catalogue.check_settings(handle, settings)
 
 
 @pytest.mark.parametrize(("base_url", "known"), [("https://api.openai.com/v1", False), (NOWHERE, True)])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ProviderEvent, TextPiece, ToolCallPiece
-from tertulia.providers.local.envelope import Constraint, EnvelopeReader, constraint
+from tertulia.providers.local.constraint import Constraint, Opens, constraint
+from tertulia.providers.local.envelope import EnvelopeReader, NotHeld
 from tertulia.providers.local.json_stream import JsonString, JsonText
 
 _JSON = st.recursive(
@@ -85,8 +86,8 @@ def test_an_objects_text_is_passed_on_up_to_its_last_bracket(value: dict[str, An
     assert reader.done
 
 
-def _read(text: str, cuts: list[int]) -> tuple[list[ProviderEvent], EnvelopeReader]:
-    reader = EnvelopeReader("call-1")
+def _read(text: str, cuts: list[int], opens: Opens = '"') -> tuple[list[ProviderEvent], EnvelopeReader]:
+    reader = EnvelopeReader("call-1", opens)
     events = [event for piece in _split(text, cuts) for event in reader.feed(piece)]
     return events, reader
 
@@ -116,17 +117,23 @@ def test_a_call_object_is_read_as_one_tool_call(arguments: dict[str, Any], cuts:
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), _JSON, max_size=4), _CUTS)
 def test_a_reply_that_is_an_object_is_read_as_its_json(value: dict[str, Any], cuts: list[int]) -> None:
-    events, reader = _read(json.dumps({"reply": value}), cuts)
+    events, reader = _read(json.dumps({"reply": value}), cuts, "{")
     text = "".join(event.text for event in events if isinstance(event, TextPiece))
     assert json.loads(text) == value
     assert reader.complete
 
 
 def test_text_begins_to_come_before_the_object_ends() -> None:
-    reader = EnvelopeReader("call-1")
+    reader = EnvelopeReader("call-1", '"')
     assert reader.feed('{"reply": "Hel') == [TextPiece("Hel")]
     assert reader.feed("lo") == [TextPiece("lo")]
     assert not reader.complete
+
+
+@pytest.mark.parametrize("opens", ["{", None])
+def test_a_reply_of_another_kind_than_was_asked_for_is_not_passed_on(opens: Opens | None) -> None:
+    with pytest.raises(NotHeld):
+        EnvelopeReader("call-1", opens).feed('{"reply": "Hello')
 
 
 def test_without_tools_and_format_a_model_may_write_what_it_likes() -> None:
@@ -187,6 +194,18 @@ def test_json_object_asks_for_any_object() -> None:
 def test_a_response_format_that_cannot_be_kept_is_refused(response_format: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match="response_format"):
         constraint((), "auto", response_format)
+
+
+def test_what_no_grammar_can_express_of_a_tool_is_left_out_and_of_a_response_format_is_not() -> None:
+    tool = _tool("pay", {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?=a).*$"}}})
+    held_to = constraint((tool,), "auto", None)
+    assert held_to
+    assert held_to.lenient
+    assert "pattern" not in held_to.grammar
+    held_to = constraint((), "auto", {"type": "json_schema", "json_schema": {"schema": tool.parameters}})
+    assert held_to
+    assert not held_to.lenient
+    assert "pattern" in held_to.grammar
 
 
 def test_definitions_of_several_tools_do_not_mix() -> None:

@@ -140,7 +140,8 @@ def test_several_messages_sent_at_once_are_one_question() -> None:
 
 def test_the_examples_have_the_form_that_every_reply_is_held_to() -> None:
     body = make_body(_request(_message("user", "Hi")), NotesLayout())
-    assert body.enveloped
+    assert body.held_to is not None
+    assert body.held_to.enveloped
     examples = [turn["content"] for turn in msgspec.json.decode(body.data)["messages"] if turn["role"] == "assistant"]
     assert [list(json.loads(example)) for example in examples] == [["reply"]] * len(examples)
 

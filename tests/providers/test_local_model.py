@@ -192,10 +192,20 @@ async def test_a_file_of_the_users_is_loaded_once_on_first_use_and_unloaded_at_t
         await _events(local, request)
 
 
-async def test_what_the_grammar_cannot_express_is_refused_with_its_reason(local: LocalProvider) -> None:
-    tool = msgspec.structs.replace(_SAVE, parameters={"type": "object", "properties": {"word": {"type": "wood"}}})
-    with pytest.raises(ProviderBadRequest, match="local/smollm2"):
-        await _events(local, _request("Hello!", tools=(tool,)))
+@pytest.mark.parametrize("parameters", [{"type": "wood"}, {"$ref": "#/$defs/nowhere"}])
+async def test_a_tool_that_no_grammar_can_be_made_of_is_refused(
+    local: LocalProvider, parameters: dict[str, Any]
+) -> None:
+    tool = msgspec.structs.replace(_SAVE, parameters={"type": "object", "properties": {"word": parameters}})
+    with pytest.raises(ProviderBadRequest, match="schema of its tools"):
+        await _events(local, _request("Hello!", tools=(tool,), tool_choice="required", max_tokens=40))
+
+
+async def test_a_schema_that_cannot_be_kept_is_refused(local: LocalProvider) -> None:
+    schema = {"type": "object", "properties": {"n": {"not": {"type": "string"}}}, "required": ["n"]}
+    response_format: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    with pytest.raises(ProviderBadRequest, match="response format"):
+        await _events(local, _request("Hello!", response_format=response_format, max_tokens=40))
 
 
 async def test_weights_that_cannot_be_loaded_are_an_error_of_the_model_alone(tmp_path: Path) -> None:

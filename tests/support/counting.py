@@ -42,8 +42,9 @@ class CountingProvider(ScriptedProvider):
         self.sizes.append(size)
         if size > self.window:
             self.refused += 1
-            numbers = {"tokens": size, "context_window": self.window} if self.explains else {}
-            raise ContextTooLong("too long", **numbers)
+            if not self.explains:
+                raise ContextTooLong("too long")
+            raise ContextTooLong("too long", tokens=size, context_window=self.window)
         async with aclosing(super().stream(request)) as events:
             async for event in events:
                 if isinstance(event, Finished) and event.usage is not None:

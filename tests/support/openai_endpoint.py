@@ -1,4 +1,4 @@
-"""A strict, scriptable endpoint that speaks OpenAI Chat Completions, for tests. It holds no model and invents nothing."""
+"""A strict, scriptable endpoint that speaks OpenAI Chat Completions, for tests. It holds no model."""
 
 from __future__ import annotations
 

@@ -93,6 +93,11 @@ class Encoder(Protocol):
 RequestT = TypeVar("RequestT", bound=Received)
 
 
+def whole(data: bytes) -> Iterable[bytes]:
+    """The cut that is none."""
+    return (data,)
+
+
 class _CallerLeft(Exception):
     pass
 
@@ -114,7 +119,7 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
         self.violations: list[str] = []
         self.models: tuple[str, ...] = self.default_models
         self.url = ""
-        self.cut: Callable[[bytes], Iterable[bytes]] = lambda data: (data,)
+        self.cut: Callable[[bytes], Iterable[bytes]] = whole
         self._script: list[Sequence[Any]] = []
         self._handler: Callable[[RequestT], Sequence[Any]] | None = None
         self._changed = threading.Condition()
@@ -173,7 +178,7 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
     def reset(self) -> None:
         with self._changed:
             self.requests, self.violations, self._script, self._handler = [], [], [], None
-            self.models = self.default_models
+            self.models, self.cut = self.default_models, whole
 
     def wait_for_requests(self, count: int) -> list[RequestT]:
         """The requests so far, once there are at least `count`."""

@@ -58,6 +58,8 @@ RUN_FAILURE_STATUS: Final[dict[str, int]] = {
     "internal_error": 500,
 }
 
+_ERRORS_TOLD: Final = 20
+
 _INTERNAL_ERROR: Final = "INTERNAL: the server failed to answer this request. The server's log says why."
 
 
@@ -114,8 +116,11 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 def validation_response(errors: Sequence[Mapping[str, Any]]) -> Response:
     """422 for a request that has not the shape its operation takes. ``errors`` are Pydantic's."""
-    sentences = list(dict.fromkeys(_sentence(error) for error in errors))
-    return error_response(422, " ".join(sentences), errors=[_shown(error) for error in errors])
+    told = errors[:_ERRORS_TOLD]
+    sentences = list(dict.fromkeys(_sentence(error) for error in told))
+    if len(errors) > len(told):
+        sentences.append(f"There are {len(errors) - len(told)} more errors.")
+    return error_response(422, " ".join(sentences), errors=[_shown(error) for error in told])
 
 
 def _shown(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("GET", "/v1/runs/{run_id}", "retrieve_run", "runs.retrieve", BUILT),
     Operation("GET", "/v1/runs/{run_id}/messages", "list_messages_for_run", "runs.messages.list", BUILT),
     Operation("GET", "/v1/runs/{run_id}/steps", "list_steps_for_run", "runs.steps.list", BUILT),
-    Operation("GET", "/v1/runs/{run_id}/trace", "retrieve_trace_for_run", "runs.trace.retrieve", NOT_YET),
+    Operation("GET", "/v1/runs/{run_id}/trace", "retrieve_trace_for_run", "runs.trace.retrieve", BUILT),
     Operation("GET", "/v1/runs/{run_id}/usage", "retrieve_usage_for_run", "runs.usage.retrieve", BUILT),
     Operation("GET", "/v1/steps/", "list_steps", "steps.list", BUILT),
     Operation("GET", "/v1/steps/{step_id}", "retrieve_step", "steps.retrieve", BUILT),

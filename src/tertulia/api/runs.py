@@ -1,5 +1,6 @@
 """``/v1/runs``: what became of each request, and its stream once more."""
 
+from itertools import islice
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +14,9 @@ from tertulia.api.pages import After, Before, Limit, Order, page
 from tertulia.api.sending import STREAMED, stream
 from tertulia.api.wire.requests import ResumeBody
 from tertulia.api.wire.runs import Run, RunUsage, run_to_wire, usage_to_wire
+from tertulia.api.wire.spans import Span, spans_of
 from tertulia.api.wire.steps import Step, step_to_wire
+from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.runs import ACTIVE_STATUSES, RunStatus, StopReason, Usage
 from tertulia.ports.store import MessageQuery, Page, RunQuery, StepQuery, Transaction
@@ -104,6 +107,18 @@ async def list_steps_for_run(
         return [step_to_wire(step) for step in tx.steps.find(query)]
 
     return await services.store.read(find)
+
+
+@router.get("/v1/runs/{run_id}/trace", operation_id="retrieve_trace_for_run")
+async def retrieve_trace_for_run(services: CurrentServices, run_id: str, limit: Limit = 1000) -> list[Span]:
+    """What the run did and how long each part took, as spans in the order they began."""
+
+    def read(tx: Transaction) -> tuple[runs.Run, list[runs.Step]]:
+        run = tx.runs.get(run_id)
+        return run, tx.steps.find(StepQuery(page=Page(limit=None, ascending=True), run_id=run_id))
+
+    run, steps = await services.store.read(read)
+    return list(islice(spans_of(run, steps), limit))
 
 
 @router.get("/v1/runs/{run_id}/usage", operation_id="retrieve_usage_for_run")

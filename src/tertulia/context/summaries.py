@@ -58,16 +58,17 @@ def transcript(messages: Iterable[Message], longest: int = _LONGEST_WORDS) -> li
 def pieces(entries: Sequence[str], limit: int) -> list[str]:
     """The entries put together to texts of at most ``limit``; one that is longer is split."""
     found: list[str] = []
-    text = ""
+    held: list[str] = []
+    length = 0
     for entry in entries:
-        if text and len(text) + 2 + len(entry) > limit:
-            found.append(text)
-            text = ""
-        text = f"{text}\n\n{entry}" if text else entry
-        while len(text) > limit:
-            found.append(text[:limit])
-            text = text[limit:]
-    return [*found, text] if text else found
+        if held and length + 2 + len(entry) > limit:
+            found.append("\n\n".join(held))
+            held, length = [], 0
+        *whole, rest = [entry[at : at + limit] for at in range(0, len(entry), limit)] or [""]
+        found += whole
+        length += len(rest) + (2 if held else 0)
+        held.append(rest)
+    return [*found, "\n\n".join(held)] if held else found
 
 
 def clipped(text: str, limit: int, limit_bytes: int) -> str:

@@ -17,6 +17,7 @@ from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
+from tertulia.engine.agent_blocks import check_labels, edit, labelled, set_blocks
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.base_tools import base_rules, base_tools
 from tertulia.engine.compiling import recompiled, system_message
@@ -26,7 +27,7 @@ from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.store import AgentQuery, Page, Store, Transaction
+from tertulia.ports.store import AgentQuery, Store, Transaction
 from tertulia.ports.tool import Tool
 
 
@@ -145,7 +146,7 @@ class Agents:
             self._check(agent)
             tx.agents.update(agent)
             if block_ids is not None:
-                _set_blocks(tx, agent_id, block_ids)
+                set_blocks(tx, agent_id, block_ids)
             if activity:
                 tx.agents.set_activity(agent_id, replace(tx.agents.activity([agent_id])[agent_id], **activity))
             return _load(tx, agent)
@@ -211,7 +212,7 @@ class Agents:
     async def attach_block(self, agent_id: str, block_id: str) -> AgentView:
         def write(tx: Transaction) -> _Loaded:
             agent, block = tx.agents.get(agent_id), tx.blocks.get(block_id)
-            _check_labels([*tx.blocks.of_agents([agent_id])[agent_id], block])
+            check_labels([*tx.blocks.of_agents([agent_id])[agent_id], block])
             tx.blocks.attach(agent_id, block_id)
             return _load(tx, agent)
 
@@ -228,17 +229,17 @@ class Agents:
         return self._view(await self._store.write(write))
 
     async def block_by_label(self, agent_id: str, label: str) -> Block:
-        return await self._store.read(lambda tx: _labelled(tx, agent_id, label))
+        return await self._store.read(lambda tx: labelled(tx, agent_id, label))
 
     async def edit_block(self, block_id: str, changes: Mapping[str, Any]) -> Block:
         """Change the named fields of a block, whoever else uses it.
 
         :raises BlockLimitExceeded: if the value is longer than the limit.
         """
-        return await self._store.write(lambda tx: _edit(tx, tx.blocks.get(block_id), changes))
+        return await self._store.write(lambda tx: edit(tx, tx.blocks.get(block_id), changes))
 
     async def edit_block_by_label(self, agent_id: str, label: str, changes: Mapping[str, Any]) -> Block:
-        return await self._store.write(lambda tx: _edit(tx, _labelled(tx, agent_id, label), changes))
+        return await self._store.write(lambda tx: edit(tx, labelled(tx, agent_id, label), changes))
 
     async def recompile(self, agent_id: str, *, dry_run: bool, update_timestamp: bool) -> str:
         """The default conversation's system prompt, compiled now; stored unless it is a dry run."""
@@ -358,7 +359,7 @@ def _insert(
     agent: Agent, blocks: Sequence[Block], block_ids: Sequence[str], messages: Sequence[Message], tx: Transaction
 ) -> _Loaded:
     shared = [tx.blocks.get(block_id) for block_id in dict.fromkeys(block_ids)]
-    _check_labels([*blocks, *shared])
+    check_labels([*blocks, *shared])
     tx.agents.insert(agent)
     for block in blocks:
         tx.blocks.insert(block)
@@ -369,44 +370,6 @@ def _insert(
     if messages:
         tx.messages.append(default.id, messages)
     return _load(tx, agent)
-
-
-def _set_blocks(tx: Transaction, agent_id: str, block_ids: Sequence[str]) -> None:
-    blocks = [tx.blocks.get(block_id) for block_id in dict.fromkeys(block_ids)]
-    _check_labels(blocks)
-    for attached in tx.blocks.of_agents([agent_id])[agent_id]:
-        tx.blocks.detach(agent_id, attached.id)
-    for block in blocks:
-        tx.blocks.attach(agent_id, block.id)
-
-
-def _check_labels(blocks: Sequence[Block]) -> None:
-    """An agent addresses its blocks by label, so each of them must be its own."""
-    by_label: dict[str, str] = {}
-    for block in blocks:
-        if by_label.setdefault(block.label, block.id) != block.id:
-            raise InvalidArgument(
-                f"INVALID_ARGUMENT: an agent cannot have two memory blocks labelled '{block.label}'. "
-                "Rename one, or detach the other first.",
-            )
-
-
-def _labelled(tx: Transaction, agent_id: str, label: str) -> Block:
-    tx.agents.get(agent_id)
-    found = next((block for block in tx.blocks.of_agents([agent_id])[agent_id] if block.label == label), None)
-    if found is None:
-        raise NotFound("Block", label)
-    return found
-
-
-def _edit(tx: Transaction, block: Block, changes: Mapping[str, Any]) -> Block:
-    edited = check(replace(block, **changes, updated_at=utc_now()))
-    if edited.label != block.label:
-        for agents_blocks in tx.blocks.of_agents(
-            [agent.id for agent in tx.agents.find(AgentQuery(page=Page(limit=None), block_id=block.id))]
-        ).values():
-            _check_labels([*(other for other in agents_blocks if other.id != block.id), edited])
-    return tx.blocks.replace(edited)
 
 
 def _block(new: NewBlock, variables: Mapping[str, str]) -> Block:

@@ -58,13 +58,16 @@ def pending_request(conversation: Conversation, tx: Transaction) -> Message | No
 
 
 def tail(conversation: Conversation, tx: Transaction, *, whole: bool) -> Sequence[Message]:
-    """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted."""
+    """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted.
+
+    Pending calls are always in view. An answer that is repeated may be to a call that no longer is.
+    """
     head = conversation.head
     last = tx.messages.range(conversation.id, max(conversation.context_from, head - 1), head)
     settled = not last or last[0].role == "user" or (last[0].role == "assistant" and not last[0].tool_calls)
     if settled and not whole:
         return last
-    return tx.messages.range(conversation.id, max(conversation.context_from, head - TAIL), head)
+    return tx.messages.range(conversation.id, max(1 if whole else conversation.context_from, head - TAIL), head)
 
 
 def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, now: datetime) -> Settlement:

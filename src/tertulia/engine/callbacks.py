@@ -65,15 +65,18 @@ class Callbacks:
         """Say whether callbacks may go to this address; see :meth:`CallbackSender.check`."""
         self._sender.check(url)
 
-    async def send(self, run_id: str) -> None:
+    async def send(self, run: Run) -> None:
         """Tell the run's address, if it has one and was not told yet."""
+        run_id, url = run.id, run.callback_url
+        if url is None:
+            return
         try:
-            run = await self._store.read(lambda tx: tx.runs.get(run_id))
+            ended = await self._store.read(lambda tx: tx.runs.get(run_id))
         except NotFound:
             return  # deleted with its conversation: nobody is left to be told of
-        if run.callback_url is None or run.callback_sent_at is not None or run.status in ACTIVE_STATUSES:
+        if ended.callback_sent_at is not None or ended.status in ACTIVE_STATUSES:
             return
-        status, error = await self._delivered(run, run.callback_url)
+        status, error = await self._delivered(ended, url)
         sent_at = utc_now()
 
         def record(tx: Transaction) -> None:
@@ -88,12 +91,12 @@ class Callbacks:
             return
         _log.info("callback_sent", run_id=run_id, status=status, error=error)
 
-    async def unsent(self) -> list[str]:
+    async def unsent(self) -> list[Run]:
         """The runs of the last day that the last process ended without telling their address."""
         runs = await self._store.read(lambda tx: tx.runs.find(RunQuery(page=Page(limit=1000), background=True)))
         recent = utc_now() - _RESUMED
         return [
-            run.id
+            run
             for run in runs
             if run.callback_url and run.callback_sent_at is None and run.completed_at and run.completed_at > recent
         ]

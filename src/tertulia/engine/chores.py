@@ -6,10 +6,12 @@ from typing import TypeAlias
 
 import structlog
 
+from tertulia.domain.runs import Run
+
 _log = structlog.get_logger(__name__)
 
-Chore: TypeAlias = Callable[[str], Awaitable[None]]
-"""Does its part for the run of this id."""
+Chore: TypeAlias = Callable[[Run], Awaitable[None]]
+"""Does its part for a run that has ended, given as it was when it began: what it came to is in the store."""
 
 
 class Chores:
@@ -19,9 +21,9 @@ class Chores:
         self._chores = chores
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, run_id: str) -> None:
+    def begin(self, run: Run) -> None:
         for chore in self._chores:
-            task = asyncio.create_task(_done(chore, run_id))
+            task = asyncio.create_task(_done(chore, run))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -37,8 +39,8 @@ class Chores:
         await self.settled()
 
 
-async def _done(chore: Chore, run_id: str) -> None:
+async def _done(chore: Chore, run: Run) -> None:
     try:
-        await chore(run_id)
+        await chore(run)
     except Exception:  # noqa: BLE001  nobody waits for a chore, so the log is where its failure is told
-        _log.exception("chore_failed", run_id=run_id)
+        _log.exception("chore_failed", run_id=run.id)

@@ -151,7 +151,7 @@ class Compactor:
 
     async def _compact(self, turn: Turn, request: ModelRequest, order: _Order) -> Message | None:
         view = self._view(turn, request, order.tokens)
-        budget = min(turn.context_window * _SUMMARY_SHARE, max(view.room, 0) / 4)
+        budget = min(turn.context_window * _SUMMARY_SHARE, view.room / 4)
         wish = Wish(
             share=order.share,
             whole=order.mode in {"all", "self_compact_all"},
@@ -188,7 +188,11 @@ class Compactor:
         weights = [self.meter.estimate(handle, (as_shown(message),)) for _, message in shown]
         frame = self.frame(turn, request)
         scale = max(1.0, tokens / (frame + sum(weights)))
-        return _View(shown, [weight * scale for weight in weights], frame * scale, self.limit(turn) - frame * scale)
+        weights = [weight * scale for weight in weights]
+        room = self.limit(turn) - frame * scale
+        # Where the frame seems to take everything, which a refusal without numbers can make it seem, the room is what
+        # the messages take now: some of them have to go.
+        return _View(shown, weights, frame * scale, room if room > 0 else sum(weights))
 
     def _message(self, message_id: str, turn: Turn, order: _Order, parted: tuple[_View, Cut], made: Summary) -> Message:
         view, cut = parted

@@ -11,6 +11,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import InvalidArgument, NotFound, ProviderError
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, TextPart
+from tertulia.domain.runs import Run
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.provider import ModelRequest, TextPiece
 from tertulia.ports.store import Store, Transaction
@@ -34,8 +35,9 @@ class Describer:
         self._catalogue = catalogue
         self._model = model
 
-    async def describe(self, run_id: str) -> None:
+    async def describe(self, run: Run) -> None:
         """Describe the run's conversation if the run went well and nobody has described it yet."""
+        run_id = run.id
         try:
             conversation, beginning = await self._store.read(lambda tx: _beginning(run_id, tx))
             if beginning:

@@ -56,6 +56,7 @@ class History:
     messages: list[Message] = field(default_factory=list[Message])
     call_ids: set[str] = field(default_factory=set[str])
     measure: Measure | None = None
+    whole: bool = False  # whether it holds all that is in view; one that was not read yet does not
     size: int = 0  # about how many bytes it takes in memory
     _sound: int = 0  # how many of the first messages are known to be paired
     _summaries: int = 0  # how many of the messages are summaries
@@ -123,11 +124,14 @@ class Histories:
         if history.head < conversation.head:
             read = partial(_range, conversation.id, history.head, conversation.head)
             history.append(await self._store.read(read), conversation.head)
+        history.whole = True
         return history
 
     def keep(self, history: History) -> None:
         """Keep it for the conversation's next message."""
         self.forget(history.conversation_id)
+        if not history.whole:
+            return
         self._kept[history.conversation_id] = history
         self._size += history.size
         while self._size > KEPT_BYTES and len(self._kept) > 1:

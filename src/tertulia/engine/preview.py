@@ -67,14 +67,14 @@ class Previews:
         def rehearse(tx: Transaction) -> NoReturn:
             raise _Rehearsed(work(tx))
 
+        begun: Begun | Run | None = None
         try:
             await self._store.write(rehearse)
         except _Rehearsed as rehearsed:
-            if isinstance(rehearsed.begun, Begun):
-                return rehearsed.begun
-            raise Conflict(
-                "CONFLICT: this request was sent before, so nothing would be sent now.", run_id=rehearsed.begun.id
-            ) from None
+            begun = rehearsed.begun
+        if not isinstance(begun, Begun):
+            raise Conflict("CONFLICT: this request was sent before, so nothing would be sent now.")
+        return begun
 
 
 class _Rehearsed(Exception):

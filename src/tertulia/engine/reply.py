@@ -121,7 +121,7 @@ class Reply:
 
     def partial_content(self) -> tuple[Part, ...]:
         """What is worth keeping of a reply that broke off: what was said before any call. Half a call is not."""
-        said = takewhile(lambda part: isinstance(part, TextPart | ReasoningPart), self.content())
+        said = takewhile(lambda part: not isinstance(part, ToolCallPart), self.content())
         kept = tuple(said)
         return kept if any(isinstance(part, TextPart) for part in kept) else ()
 
@@ -138,7 +138,8 @@ class Reply:
 
     def _reasoning(self, piece: ReasoningPiece) -> Event | None:
         last = self._parts[-1] if self._parts else None
-        if not isinstance(last, _Reasoning):
+        # A signature is of one block of reasoning and ends it; what comes after it is another block.
+        if not isinstance(last, _Reasoning) or last.signature is not None:
             last = _Reasoning()
             self._add(last)
         last.pieces.append(piece.text)
@@ -151,8 +152,6 @@ class Reply:
     def _call(self, piece: ToolCallPiece) -> Event:
         if piece.index in self._calls:
             index, call = self._calls[piece.index]
-            call.name += piece.name or ""
-            call.awaits = self._awaits(call.name)
         else:
             name = piece.name or ""
             call = _Call(self._unique(piece.id), name, self._awaits(name))

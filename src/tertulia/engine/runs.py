@@ -353,7 +353,7 @@ class Runs:
             raise
         finally:
             log.close()
-        self._chores.begin(run_id)
+        self._chores.begin(run)
         return True
 
     async def _drive(self, active: _Active) -> None:
@@ -369,7 +369,7 @@ class Runs:
         finally:
             turn.log.close()
             del self._active[turn.run.id]
-        self._chores.begin(turn.run.id)
+        self._chores.begin(turn.run)
         await self._start_next(turn.run.conversation_id)
 
     async def _ending(self, active: _Active) -> Ending:

@@ -1,11 +1,11 @@
 """Running the tool calls of a reply: side by side where every tool allows it, one after the other where not."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+import msgspec
 import structlog
 
 from tertulia.domain.messages import ToolCallPart, ToolReturnPart
@@ -92,8 +92,8 @@ async def _beside(
 
 def _arguments(text: str) -> dict[str, Any] | ToolOutcome:
     try:
-        arguments: object = json.loads(text or "{}")
-    except ValueError as error:
+        arguments: object = msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return _error(f"The arguments are not valid JSON ({error}). Repeat the call with a JSON object.")
     if not isinstance(arguments, dict):
         return _error("The arguments must be a JSON object. Repeat the call with one.")

@@ -160,7 +160,7 @@ async def _read(
     :raises ProviderError: if the reply reports a failure or is not the protocol.
     """
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "text/event-stream":
+    if media_type in {"application/json", "text/html"}:
         raise await _not_a_stream(response, reader, subject)
     decoder = EventDecoder()
     # Compression is rare here, and going round the layer that undoes it saves some of the cost of every chunk.

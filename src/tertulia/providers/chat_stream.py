@@ -169,7 +169,7 @@ class ReplyReader:
             if not call.arguments:
                 # A call without arguments may come with none at all; to the reader it is still a JSON object.
                 call.arguments.append("{}")
-                events.append(ToolCallPiece(call.index, "{}", call.id, call.name))
+                events.append(ToolCallPiece(call.index, "{}"))
         events.append(
             Finished(
                 reason=self._reason(),

@@ -17,15 +17,19 @@ from tertulia.domain.errors import (
     ProviderRateLimited,
 )
 from tertulia.ports.provider import Finished, FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
+from tertulia.providers.anthropic_messages import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.openai_chat import OpenAIChatProvider
 from tertulia.providers.provider_types import BY_PREFIX
 from tests.support import scripted
+from tests.support.anthropic_endpoint import AnthropicEndpoint, Begin, Fill
+from tests.support.anthropic_endpoint import Finish as MessagesFinish
+from tests.support.anthropic_endpoint import usage as counts
 from tests.support.openai_endpoint import Act, Drop, Finish, Gate, OpenAIEndpoint, Pause, Refuse, Send
 from tests.support.openai_endpoint import usage as wire_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from tertulia.domain.runs import Usage
 
@@ -157,6 +161,75 @@ def _send(piece: Piece) -> Act:
             return Send({"tool_calls": [call]})
 
 
+class AnthropicHarness:
+    """The Messages adapter against its strict endpoint."""
+
+    _refusals: dict[FailureName, Refuse] = {  # noqa: RUF012  a constant
+        "authentication": Refuse(401, "invalid x-api-key", "authentication_error"),
+        "rate limit": Refuse(429, "This request would exceed …", "rate_limit_error", headers=(("retry-after", "7"),)),
+        "overloaded": Refuse(529, "Overloaded", "overloaded_error"),
+        "context too long": Refuse(400, "prompt is too long: 209353 tokens > 200000 maximum"),
+        "unknown model": Refuse(404, "model: gpt-4o-mini", "not_found_error"),
+        "bad request": Refuse(400, "temperature: range: 0..1"),
+    }
+    _reasons: dict[FinishReason, str] = {"stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens"}  # noqa: RUF012  a constant
+
+    def __init__(self, endpoint: AnthropicEndpoint) -> None:
+        self._endpoint = endpoint
+        config = EndpointConfig(
+            name="anthropic", type=BY_PREFIX["anthropic"], base_url=endpoint.url, api_key="sk-test", retries=0
+        )
+        self.provider: Provider = AnthropicProvider(config)
+
+    def replies(self, *pieces: Piece, usage: Usage, reason: FinishReason = "stop") -> None:
+        told = counts(
+            usage.prompt_tokens - (usage.cached_input_tokens or 0),
+            usage.completion_tokens,
+            read=usage.cached_input_tokens,
+            written=usage.cache_write_tokens,
+        )
+        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
+        self._endpoint.script([*_blocks(pieces), MessagesFinish(self._reasons[reason], told)])
+
+    def fails(self, failure: FailureName) -> None:
+        self._endpoint.script([self._refusals[failure]])
+
+    def breaks_off(self, *pieces: Piece) -> None:
+        self._endpoint.script([*_blocks(pieces), Drop()])
+
+    def stalls(self, *pieces: Piece) -> None:
+        self._endpoint.script([*_blocks(pieces), Pause(Gate())])
+
+    async def noticed_leaving(self) -> None:
+        left = self._endpoint.requests[-1].left
+        assert await asyncio.to_thread(left.wait, WAIT), "the connection was never closed"
+
+    def check(self) -> None:
+        assert not self._endpoint.violations
+
+
+def _blocks(pieces: Sequence[Piece]) -> list[Begin | Fill]:
+    """The pieces in blocks, which are left open: calls may be interleaved, and Anthropic's rules allow that."""
+    acts: list[Begin | Fill] = []
+    index = -1
+    kind = ""
+    places: dict[int, int] = {}
+    for piece in pieces:
+        if isinstance(piece, ToolCallPiece):
+            if piece.index not in places:
+                index, kind = index + 1, "tool_use"
+                places[piece.index] = index
+                acts.append(Begin(index, {"type": kind, "id": piece.id, "name": piece.name, "input": {}}))
+            acts.append(Fill(places[piece.index], {"type": "input_json_delta", "partial_json": piece.arguments}))
+            continue
+        wanted = "text" if isinstance(piece, TextPiece) else "thinking"
+        if wanted != kind:
+            index, kind = index + 1, wanted
+            acts.append(Begin(index, {"type": wanted, wanted: ""}))
+        acts.append(Fill(index, {"type": f"{wanted}_delta", wanted: piece.text}))
+    return acts
+
+
 @contextmanager
 def scripted_provider() -> Generator[Harness]:
     yield ScriptedHarness()
@@ -168,4 +241,10 @@ def openai_chat() -> Generator[Harness]:
         yield OpenAIChatHarness(endpoint)
 
 
-HARNESSES = (scripted_provider, openai_chat)
+@contextmanager
+def anthropic_messages() -> Generator[Harness]:
+    with AnthropicEndpoint() as endpoint:
+        yield AnthropicHarness(endpoint)
+
+
+HARNESSES = (scripted_provider, openai_chat, anthropic_messages)

@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tertulia.api.wire import messages
 from tertulia.api.wire.blocks import BlockBody, block_body
@@ -14,7 +14,7 @@ from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, 
 from tertulia.api.wire.models import LlmConfigBody, llm_config_body
 from tertulia.api.wire.tool_rules import ToolRuleBody
 from tertulia.api.wire.tools import ToolBody, tool_body
-from tertulia.domain.agents import AgentType
+from tertulia.domain.agents import AgentType, BusyPolicy
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.runs import RequestConfig, StopReason
 from tertulia.engine.agents import AgentView
@@ -48,6 +48,10 @@ _OLDER_NAMES: Final[dict[str, str]] = {
 
 
 PendingApproval: Final = model_of(messages.ApprovalRequestMessage)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class MemoryBody(ResponseModel):
@@ -85,6 +89,7 @@ class AgentStateBody(ResponseModel):
     project_id: str | None
     max_files_open: int | None
     per_file_view_window_char_limit: int | None
+    busy_policy: BusyPolicy | None = Field(None, exclude_if=_is_none, description="Ours; absent unless it was set.")
     last_run_completion: Instant | None
     last_run_duration_ms: int | None
     last_stop_reason: StopReason | None
@@ -157,6 +162,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         project_id=agent.project_id,
         max_files_open=agent.max_files_open,
         per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
+        busy_policy=agent.busy_policy,
         pending_approval=_pending(view) if wants_pending else None,
         last_run_completion=activity.last_run_completion,
         last_run_duration_ms=activity.last_run_duration_ms,

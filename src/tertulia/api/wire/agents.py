@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import Field
 
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
-from tertulia.api.wire.common import BodyModel, JsonObject, PositiveCount
+from tertulia.api.wire.common import BodyModel, JsonObject, Listed, PositiveCount
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_from_wire
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat
 from tertulia.api.wire.requests import MessageCreateParam, new_message
 from tertulia.api.wire.shorthands import LlmConfigParam
 from tertulia.api.wire.tool_rules import ToolRuleBody, rules_from_wire
-from tertulia.domain.agents import AgentType
+from tertulia.domain.agents import AgentType, BusyPolicy
 from tertulia.domain.errors import InvalidArgument, Unsupported
 from tertulia.domain.models import ModelSettings, split_handle
 from tertulia.domain.runs import StopReason
@@ -35,16 +35,20 @@ class _AgentFields(BodyModel):
     context_window_limit: PositiveCount | None = None
     embedding: str | None = None
     compaction_settings: CompactionSettingsBody | None = None
-    block_ids: list[str] | None = None
-    tool_ids: list[str] | None = None
-    tool_rules: list[ToolRuleBody] | None = None
-    tags: list[str] | None = None
+    block_ids: Listed[str] | None = None
+    tool_ids: Listed[str] | None = None
+    tool_rules: Listed[ToolRuleBody] | None = None
+    tags: Listed[str] | None = None
     metadata: JsonObject | None = None
     timezone: str | None = None
     hidden: bool | None = None
     project_id: str | None = None
     max_files_open: PositiveCount | None = None
     per_file_view_window_char_limit: PositiveCount | None = None
+    busy_policy: Annotated[
+        BusyPolicy | None,
+        Field(description="Ours: what to do with a message to a conversation that answers another one."),
+    ] = None
     # Older words for parts of model, model_settings and context_window_limit.
     llm_config: LlmConfigParam | None = None
     max_tokens: PositiveCount | None = None
@@ -56,9 +60,9 @@ class _AgentFields(BodyModel):
     template_id: str | None = None
     embedding_config: JsonObject | None = None
     enable_sleeptime: bool | None = None
-    folder_ids: list[str] | None = None
-    source_ids: list[str] | None = None
-    identity_ids: list[str] | None = None
+    folder_ids: Listed[str] | None = None
+    source_ids: Listed[str] | None = None
+    identity_ids: Listed[str] | None = None
     secrets: dict[str, str] | None = None
     tool_exec_environment_variables: dict[str, str] | None = None
 
@@ -66,12 +70,12 @@ class _AgentFields(BodyModel):
 class CreateAgentBody(_AgentFields):
     name: Name | None = None
     agent_type: AgentType = "letta_v1_agent"
-    tools: list[str] | None = None
+    tools: Listed[str] | None = None
     include_base_tools: bool = True
     include_base_tool_rules: bool | None = None
-    memory_blocks: list[CreateBlockBody] | None = None
+    memory_blocks: Listed[CreateBlockBody] | None = None
     memory_variables: dict[str, str] | None = None
-    initial_message_sequence: list[MessageCreateParam] | None = None
+    initial_message_sequence: Listed[MessageCreateParam] | None = None
     message_buffer_autoclear: bool = False
     enable_reasoner: bool | None = None
     max_reasoning_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -87,7 +91,7 @@ class UpdateAgentBody(_AgentFields):
 
     name: Name | None = None
     message_buffer_autoclear: bool | None = None
-    message_ids: list[str] | None = None
+    message_ids: Listed[str] | None = None
     last_run_completion: datetime | None = None
     last_run_duration_ms: Annotated[int, Field(ge=0, le=2**53)] | None = None
     last_stop_reason: StopReason | None = None
@@ -124,6 +128,7 @@ _CLEARABLE: Final = frozenset(
         "project_id",
         "max_files_open",
         "per_file_view_window_char_limit",
+        "busy_policy",
         "last_run_completion",
         "last_run_duration_ms",
         "last_stop_reason",
@@ -141,6 +146,7 @@ _SAME: Final = (
     "project_id",
     "max_files_open",
     "per_file_view_window_char_limit",
+    "busy_policy",
     "message_buffer_autoclear",
 )
 _LISTS: Final = ("tool_ids", "block_ids", "tags")

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, ResponseModel
+from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, Listed, ResponseModel
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.ids import new_block_id
@@ -37,7 +37,7 @@ class _BlockExtras(BodyModel):
 
     description: str | None = None
     metadata: JsonObject | None = None
-    tags: list[str] | None = None
+    tags: Listed[str] | None = None
     hidden: bool | None = None
     template_name: str | None = None
     template_id: str | None = None

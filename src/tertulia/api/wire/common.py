@@ -1,10 +1,10 @@
 """What every wire shape is made of: strict request models, complete response models, instants, JSON values."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainSerializer, model_validator
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,19 @@ Instant: TypeAlias = Annotated[datetime, PlainSerializer(timestamp, return_type=
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object of the client's own."""
+
+T = TypeVar("T")
+
+
+class _FirstError(FailFast):
+    """Hashable, so that it can stand in a union of annotated types."""
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] the dataclass has none
+        return id(self)
+
+
+Listed: TypeAlias = Annotated[list[T], _FirstError()]
+"""A list of the client's. The first wrong item is told, not a million of them."""
 
 MAX_INT = 2**31 - 1
 Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_INT)]

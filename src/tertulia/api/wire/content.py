@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from tertulia.api.wire.common import Listed
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
 
@@ -130,7 +131,7 @@ def _text_or_list(value: Any) -> str:
 
 # Told apart by hand, so that an error speaks of the one that was sent and not of both.
 TextOrContent: TypeAlias = Annotated[
-    Annotated[str, Tag("~text")] | Annotated[list[Content], Tag("~list")], Discriminator(_text_or_list)
+    Annotated[str, Tag("~text")] | Annotated[Listed[Content], Tag("~list")], Discriminator(_text_or_list)
 ]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tertulia.api.wire.common import Count, Instant, PositiveCount, ResponseModel
+from tertulia.api.wire.common import Count, Instant, Listed, PositiveCount, ResponseModel
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.instants import SentInstant
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
@@ -57,7 +57,7 @@ class _ConversationBody(BaseModel):
 
 class CreateConversationBody(_ConversationBody):
     hidden: bool = False
-    isolated_block_labels: list[str] | None = Field(
+    isolated_block_labels: Listed[str] | None = Field(
         None, description="The agent's blocks that the conversation gets copies of; edits stay in it."
     )
 

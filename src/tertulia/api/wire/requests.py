@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
 
-from tertulia.api.wire.common import MAX_INT, JsonObject
+from tertulia.api.wire.common import MAX_INT, JsonObject, Listed
 from tertulia.api.wire.content import SentModel, TextOrContent, parts_of, told_apart
 from tertulia.api.wire.messages import MessageType
 from tertulia.domain import tools
@@ -39,8 +39,8 @@ class ToolReturnParam(SentModel):
     tool_call_id: str
     tool_return: TextOrContent
     status: Literal["success", "error"]
-    stdout: list[str] | None = None
-    stderr: list[str] | None = None
+    stdout: Listed[str] | None = None
+    stderr: Listed[str] | None = None
 
 
 Approval: TypeAlias = Annotated[
@@ -56,7 +56,7 @@ class ApprovalCreateParam(SentModel):
     """
 
     type: Literal["approval"] = "approval"
-    approvals: list[Approval] | None = None
+    approvals: Listed[Approval] | None = None
     approve: bool | None = None
     approval_request_id: str | None = None
     reason: str | None = None
@@ -75,7 +75,7 @@ class ToolReturnCreate(SentModel):
     """What tools on the client's side returned."""
 
     type: Literal["tool_return"] = "tool_return"
-    tool_returns: Annotated[list[ToolReturnParam], Field(min_length=1)]
+    tool_returns: Annotated[Listed[ToolReturnParam], Field(min_length=1)]
     otid: str | None = None
     group_id: str | None = None
 
@@ -112,22 +112,22 @@ class SendBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    messages: list[SentMessage] | None = None
+    messages: Listed[SentMessage] | None = None
     input: TextOrContent | None = None
     streaming: bool | None = None
     stream_tokens: bool = False
     background: bool = False
     include_pings: bool = False
     max_steps: Annotated[int, Field(ge=1, le=MAX_INT)] = DEFAULT_MAX_STEPS
-    include_return_message_types: list[MessageType] | None = None
+    include_return_message_types: Listed[MessageType] | None = None
     include_compaction_messages: bool = False
     use_assistant_message: bool = True
     assistant_message_tool_name: str = "send_message"
     assistant_message_tool_kwarg: str = "message"
     override_model: str | None = None
     override_system: str | None = None
-    client_tools: list[ClientTool] | None = None
-    client_skills: list[ClientSkill] | None = None
+    client_tools: Listed[ClientTool] | None = None
+    client_skills: Listed[ClientSkill] | None = None
     enable_thinking: str = ""
     return_logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -178,7 +178,7 @@ class ResumeBody(SentModel):
 
 
 class CancelBody(SentModel):
-    run_ids: list[str] | None = None
+    run_ids: Listed[str] | None = None
 
 
 class ResetBody(SentModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from tertulia.api.wire.common import MAX_INT, JsonObject, RequestModel
+from tertulia.api.wire.common import MAX_INT, JsonObject, Listed, RequestModel
 
 
 class _ToolRule(RequestModel):
@@ -20,8 +20,8 @@ class ChildArgNode(RequestModel):
 
 class ChildToolRule(_ToolRule):
     type: Literal["constrain_child_tools"] = "constrain_child_tools"
-    children: list[str]
-    child_arg_nodes: list[ChildArgNode] | None = None
+    children: Listed[str]
+    child_arg_nodes: Listed[ChildArgNode] | None = None
 
 
 class InitToolRule(_ToolRule):
@@ -55,7 +55,7 @@ class MaxCountPerStepToolRule(_ToolRule):
 
 class ParentToolRule(_ToolRule):
     type: Literal["parent_last_tool"] = "parent_last_tool"
-    children: list[str]
+    children: Listed[str]
 
 
 class RequiresApprovalToolRule(_ToolRule):

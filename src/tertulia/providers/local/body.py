@@ -9,7 +9,7 @@ from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.messages import ImagePart
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.local.envelope import Constraint, constraint
+from tertulia.providers.local.constraint import Constraint, constraint
 from tertulia.providers.local.layouts import Layout, Turn
 
 _INEXPRESSIBLE: Final = (
@@ -32,7 +32,7 @@ class Body:
 
     data: bytes
     tokens: int
-    enveloped: bool
+    held_to: Constraint | None
 
 
 def make_body(request: ModelRequest, layout: Layout) -> Body:
@@ -62,7 +62,7 @@ def make_body(request: ModelRequest, layout: Layout) -> Body:
     }
     data = msgspec.json.encode({name: value for name, value in parameters.items() if value is not None})
     prompt = sum(len(turn.content.encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_TURN for turn in turns)
-    return Body(data, prompt + (max_tokens or _UNBOUNDED_REPLY), enveloped)
+    return Body(data, prompt + (max_tokens or _UNBOUNDED_REPLY), held_to)
 
 
 def opening_body(layout: Layout) -> bytes | None:

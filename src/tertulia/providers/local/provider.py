@@ -68,7 +68,7 @@ class LocalProvider:
         model = self._find(request.model)
         body = make_body(request, layout_for(model))  # first of all: what cannot be said needs no model
         loaded = await self._loaded(model)
-        reader = ReplyReader(model.name, enveloped=body.enveloped)
+        reader = ReplyReader(model.name, body.held_to)
         try:
             async with aclosing(loaded.chat(body.data, body.tokens)) as chunks:
                 async for chunk in chunks:

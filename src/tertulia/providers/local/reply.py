@@ -8,7 +8,8 @@ from tertulia.domain.errors import ContextTooLong, ProviderBadRequest, ProviderE
 from tertulia.domain.ids import new_tool_call_id
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import Finished, FinishReason, ProviderEvent, ReasoningPiece, TextPiece
-from tertulia.providers.local.envelope import EnvelopeReader
+from tertulia.providers.local.constraint import Constraint
+from tertulia.providers.local.envelope import EnvelopeReader, NotHeld
 
 
 class _Delta(msgspec.Struct):
@@ -50,11 +51,12 @@ _decoder = msgspec.json.Decoder(_Chunk)
 
 
 class ReplyReader:
-    """One reply. ``enveloped``: its text is a reply-or-call object."""
+    """One reply, of the form that it was held to."""
 
-    def __init__(self, model: str, *, enveloped: bool) -> None:
+    def __init__(self, model: str, held_to: Constraint | None) -> None:
         self._model = model
-        self._envelope = EnvelopeReader(new_tool_call_id()) if enveloped else None
+        self._held_to = held_to
+        self._envelope = EnvelopeReader(new_tool_call_id(), held_to.opens) if held_to and held_to.enveloped else None
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._finish_reason: str | None = None
@@ -79,7 +81,10 @@ class ReplyReader:
         events: list[ProviderEvent] = []
         for choice in chunk.choices:
             self._finish_reason = choice.finish_reason or self._finish_reason
-            events += self._pieces(choice.delta)
+            try:
+                events += self._pieces(choice.delta)
+            except NotHeld as error:
+                raise self._not_held() from error
         return events
 
     def finish(self) -> Finished:
@@ -92,10 +97,7 @@ class ReplyReader:
         reason: FinishReason = "length" if self._finish_reason == "length" else "stop"
         if self._envelope is not None:
             if reason == "stop" and not self._envelope.complete:
-                raise ProviderMalformedReply(
-                    f"The model 'local/{self._model}' wrote neither a reply nor a tool call.",
-                    detail="".join(self._text),
-                )
+                raise self._not_held()
             if reason == "stop" and self._envelope.called:
                 reason = "tool_calls"
         return Finished(reason=reason, usage=self._used(), reply=self._whole())
@@ -107,6 +109,8 @@ class ReplyReader:
             events.append(ReasoningPiece(delta.reasoning_content))
         if delta.content:
             self._text.append(delta.content)
+            if self._held_to and not self._text[0].startswith("{"):
+                raise NotHeld
             events += [TextPiece(delta.content)] if self._envelope is None else self._envelope.feed(delta.content)
         return events
 
@@ -130,6 +134,13 @@ class ReplyReader:
             "usage": msgspec.to_builtins(self._usage),
             "timings": self._timings,
         }
+
+    def _not_held(self) -> ProviderBadRequest:
+        return ProviderBadRequest(
+            f"The model 'local/{self._model}' cannot be held to the schema of its tools or its response format: it has "
+            "a type, a reference, a keyword or a pattern that no grammar can be made of. Simplify it.",
+            detail="".join(self._text),
+        )
 
     def _failure(self, error: _Error) -> ProviderError:
         if error.type == "exceed_context_size_error":

@@ -23,7 +23,7 @@ from typing import Any, Final
 import structlog
 
 from tertulia.providers.local.admission import Admission
-from tertulia.providers.local.opening import OpeningFailed, copy_opening
+from tertulia.providers.local.opening import OpeningFailed, copy_opening, ignored
 
 SLOTS: Final = 4
 """Requests decoded side by side. On one thread they share its speed; more wait their turn, first come first served."""
@@ -200,14 +200,10 @@ def _start(options: LoadOptions) -> Any:
         except RuntimeError as error:
             raise LoadFailed(str(error)) from error
         # One answered request: the runtime hangs for ever if it is let go of before its loop has begun to turn.
-        server.handle_completions(_SHORTEST_REQUEST, _ignored)
+        server.handle_completions(_SHORTEST_REQUEST, ignored)
         if options.opening is not None:
             _open(server, options, options.opening, key)
         return server
-
-
-def _ignored(_chunk: bytes) -> bool:
-    return False
 
 
 def _open(server: Any, options: LoadOptions, opening: bytes, key: str) -> None:
