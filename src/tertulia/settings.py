@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
     allowed_hosts: Names = ()
     cors_origins: Names = ()
-    shutdown_grace: Annotated[int, Field(ge=0)] = 10
+    shutdown_grace: Annotated[int, Field(ge=0)] = 5
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 

@@ -1,6 +1,8 @@
 """Compaction: a conversation never ends for being long, and nothing of it is ever lost."""
 
 import asyncio
+import contextlib
+import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -28,6 +30,7 @@ from tertulia.domain.messages import Compaction, Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.engine.agents import AgentDraft, NewBlock
 from tertulia.engine.requests import NewMessage, SendRequest
+from tertulia.engine.runs import RunSettings
 from tertulia.ports.provider import Finished, ModelRequest, Provider
 from tertulia.ports.store import RunQuery, StepQuery
 from tertulia.store.sqlite import open_sqlite
@@ -227,6 +230,33 @@ async def test_traces_stay_exact_through_compactions(open_world: Open) -> None:
             trace = await world.services.runs.trace(step.id)
             assert trace is not None
             assert trace.request["messages"] == msgspec.json.decode(msgspec.json.encode(sent.messages))
+
+
+async def test_the_threshold_is_the_part_of_the_window_that_may_be_filled(tmp_path: Path) -> None:
+    provider = CountingProvider(32_000)
+    store = await open_sqlite(tmp_path / "tertulia.db")
+    settings = RunSettings(compaction_threshold=0.1)
+    services = services_over(store, CountingCatalogue(provider), ApiSettings(), run_settings=settings)
+    world = World(services, provider)
+    agent = (await world.agent()).agent
+    for index in range(40):
+        await world.send(agent.id, f"{index}: {LONG}")
+    assert len(await summaries(world, agent.id)) > 0
+    assert max(size for size, request in zip(provider.sizes, provider.requests, strict=True) if request.tools) < 3300
+    await services.runs.close()
+    await store.close()
+
+
+async def test_room_is_left_for_a_reply_of_the_length_that_is_set(open_world: Open) -> None:
+    async with open_world(CountingProvider(8000)) as world:
+        settings = ModelSettings(provider_type="openai", max_output_tokens=4000)
+        agent = (await world.agent(AgentDraft(name="Ada", model_settings=settings))).agent
+        for index in range(60):
+            await world.send(agent.id, f"{index}: {LONG}")
+        provider = world.model
+        assert isinstance(provider, CountingProvider)
+        assert max(provider.sizes) <= 4000
+        assert len(await summaries(world, agent.id)) > 0
 
 
 async def test_a_restart_changes_nothing_of_what_is_shown(open_world: Open) -> None:
@@ -667,3 +697,53 @@ async def test_summary_and_view_are_stored_together_or_not_at_all(
     after = await conversation(world, agent_id)
     assert (after.context_from, after.pins) == (1, ())
     assert len(await shown(world, agent_id)) == 11
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_done_in_whatever_order_nothing_is_lost_and_nothing_is_stuck(
+    open_world: Open, seed: int
+) -> None:
+    dice = random.Random(seed)
+    modes = ("all", "sliding_window", "self_compact_all", "self_compact_sliding_window")
+    async with open_world(CountingProvider(3000)) as world:
+        agent_id = (await world.agent()).agent.id
+        talk, kept = Talk(world, agent_id), list[str]()
+        for index in range(80):
+            deed, text = dice.randrange(7), f"{index}: {LONG * dice.randrange(4)}"
+            asked = f"{agent_id}-{index}"
+            if deed == 0:
+                with contextlib.suppress(InvalidArgument):
+                    await world.services.runs.compact(agent_id, CompactionSettings(mode=dice.choice(modes)))
+                continue
+            if deed == 1:
+                with contextlib.suppress(InvalidArgument):
+                    await world.services.conversations.undo_compaction(agent_id)
+                continue
+            kept.append(text)
+            if deed == 2:
+                world.model.scripts.append(lambda request, id_=asked: _calls_bash(request, id_))
+                events = await talk.say(text)
+                if Stopped("requires_approval") in events:
+                    events = await talk.answer(ran(asked, LONG))
+                assert Stopped("end_turn") in events, failed(events)
+            elif deed == 3:
+                gate = Gate()
+                world.model.scripts.append([gate, *say("never")])
+                run = await world.start(agent_id, text)
+                await gate.reached.wait()
+                rollback = dice.random() < 0.5
+                await world.services.runs.cancel(run.id, rollback=rollback)
+                if rollback:
+                    kept.pop()
+            else:
+                events = await world.send(agent_id, text)
+                assert Stopped("end_turn") in events, failed(events)
+            world.model.scripts.clear()
+        history = await world.history(agent_id)
+        assert [message.text for message in history if message.role == "user"] == kept
+        assert all(is_paired(request.messages) for request in world.model.requests)
+        assert await world.store.read(lambda tx: tx.runs.all_active()) == []
+
+
+def _calls_bash(request: ModelRequest, id_: str) -> Any:
+    return calls((id_, "Bash", '{"command": "ls"}')) if request.tools else say("They talked.")

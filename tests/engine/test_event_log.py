@@ -118,3 +118,19 @@ async def test_following_past_the_end_ends(store: Store) -> None:
     live.stored(chunk)
     live.close()
     assert await _read(log, run.id, after=2) == []
+
+
+async def test_a_run_that_was_deleted_takes_no_other_runs_events_along(store: Store) -> None:
+    log = LocalEventLog(store)
+    gone, kept = await store_run(store), await store_run(store)
+    writing, dead = log.open(kept.id), log.open(gone.id)
+    await store.write(lambda tx: tx.agents.delete(gone.agent_id))
+    dead.append(RunStarted(gone.id, 1.0))
+    writing.append(RunStarted(kept.id, 1.0))
+    await _stored(store, kept.id)
+    chunk = writing.stage(Ended())
+    assert chunk is not None
+    await store.write(lambda tx: tx.events.append(kept.id, chunk))
+    writing.stored(chunk)
+    writing.close()
+    assert [seq for seq, _ in await _read(log, kept.id)] == [1, 2]

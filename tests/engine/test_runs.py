@@ -351,3 +351,40 @@ async def test_arguments_no_tool_can_take_are_told_to_the_model(world: World, ar
     (returned,) = [event.message.tool_returns[0] for event in events if isinstance(event, MessageAdded)]
     assert returned.status == "error"
     assert returned.name == "conversation_search"
+
+
+async def test_a_cancel_while_a_reply_with_calls_is_being_stored_leaves_every_call_answered(world: World) -> None:
+    agent = (await world.agent()).agent
+    world.model.scripts.append(calls(("c1", "conversation_search", '{"query": "x"}')))
+    write, stored, go = world.store.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Callable[[Transaction], T]) -> T:
+        result = await write(work)
+        if (await world.history(agent.id))[-1].role == "assistant" and not go.is_set():
+            stored.set()
+            await go.wait()
+        return result
+
+    world.store.write = slow  # pyright: ignore[reportAttributeAccessIssue] a moment between the write and its news
+    run = await world.start(agent.id, "search")
+    async with asyncio.timeout(10):
+        await stored.wait()
+        cancelling = asyncio.create_task(world.services.runs.cancel(run.id))
+        await asyncio.sleep(0)
+        go.set()
+        await cancelling
+    assert (await world.run(run.id)).status == "cancelled"
+    assert is_paired(await world.history(agent.id))
+
+
+async def test_a_message_to_a_conversation_that_is_deleted_meanwhile_ends_as_cancelled(world: World) -> None:
+    agent, gate = (await world.agent()).agent, Gate()
+    conversation = await world.conversation(agent.id)
+    world.model.scripts.append([gate, *say("never")])
+    run = await world.start(conversation, "hi")
+    await gate.reached.wait()
+    following = asyncio.create_task(world.events(run.id))
+    await world.store.write(lambda tx: tx.conversations.delete(conversation))
+    gate.go.set()
+    async with asyncio.timeout(10):
+        assert (await following)[-2:] == [Stopped("cancelled"), Ended()]

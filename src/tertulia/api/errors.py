@@ -56,6 +56,8 @@ RUN_FAILURE_STATUS: Final[dict[str, int]] = {
     "llm_timeout": 504,
     "llm_error": 502,
     "internal_error": 500,
+    "conflict": 409,
+    "invalid_request": 400,
 }
 
 _ERRORS_TOLD: Final = 20

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Generator
@@ -22,7 +23,9 @@ from tertulia.domain.errors import TertuliaError
 from tertulia.settings import Settings, unknown_variables
 
 _BACKLOG: Final = 2048
-_LAST_WORDS: Final = 5
+_KEEP_ALIVE: Final = 75
+"""Seconds an idle connection is kept: longer than proxies and clients keep theirs, so that it is they who close it."""
+_LAST_WORDS: Final = 3
 """Seconds that readers get to be told of the end of replies that were cut off."""
 
 log = structlog.get_logger(__name__)
@@ -86,6 +89,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
 
     :raises Problem: if the application cannot start for a reason the user can mend.
     """
+    os.umask(0o077)  # what agents remember is the owner's alone to read
     # Imported late so that a wrong option or a taken port is told at once, before the server's own weight is loaded.
     from tertulia.app import create_app  # noqa: PLC0415
 
@@ -104,6 +108,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
         access_log=settings.log_level == "debug",
         server_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
     )
     url = _url(settings.host, listener)

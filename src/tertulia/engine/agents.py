@@ -162,6 +162,7 @@ class Agents:
             tx.agents.delete(agent_id)
 
         await self._store.write(write)
+        await self._runs.cancel_agent(agent_id)  # what began in between has nothing to be said in
 
     async def attach_tool(self, agent_id: str, tool_id: str) -> AgentView:
         """Give the agent a tool; one that it has stays where it is."""

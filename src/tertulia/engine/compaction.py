@@ -361,8 +361,8 @@ async def _store(turn: Turn, message: Message, view: _View, cut: Cut) -> None:
         lambda tx: tx.conversations.set_context(turn.conversation.id, start, pins),
         messages=[message],
         events=[MessageAdded(message)],
+        then=lambda: history.move(start, [(at, message), *kept]),
     )
-    history.move(start, [(at, message), *kept])
 
 
 def _begun(message_id: str, turn: Turn, order: _Order, messages: int) -> CompactionBegun:

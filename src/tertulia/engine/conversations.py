@@ -154,6 +154,7 @@ class Conversations:
             tx.conversations.delete(conversation_id)
 
         await self._store.write(write)
+        await self._runs.cancel_conversation(conversation_id)  # what began in between has nothing to be said in
         self._histories.forget(conversation_id)
 
     async def undo_compaction(self, conversation_id: str) -> Compacted:

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from tertulia.domain.errors import ProviderError, SystemPromptTooLong, TertuliaError
+from tertulia.domain.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    ProviderError,
+    SystemPromptTooLong,
+    TertuliaError,
+)
 from tertulia.domain.events import Failed
 from tertulia.domain.runs import RunStatus, StopReason
 
@@ -43,6 +50,11 @@ def failure(error: Exception) -> Ending:
         return Ending("context_window_overflow_in_system_prompt", words)
     if isinstance(error, ProviderError):
         return Ending("llm_api_error", Failed(error.error_type, error.message, error.detail, error.retry_after))
+    if isinstance(error, NotFound):
+        return CANCELLED  # what it was for was deleted while it was being answered
+    if isinstance(error, Conflict | InvalidArgument):
+        kind = "conflict" if isinstance(error, Conflict) else "invalid_request"
+        return Ending("error", Failed(kind, error.message, error.message))
     if isinstance(error, TertuliaError):
         return Ending("error", Failed("internal_error", error.message, error.message))
     _log.error("run_failed", error=repr(error), exc_info=error)

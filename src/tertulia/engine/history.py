@@ -14,7 +14,16 @@ import structlog
 from tertulia.context.pairing import is_paired, paired, unanswered
 from tertulia.context.summaries import as_shown
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.messages import Message, TextPart, ToolCallPart
+from tertulia.domain.messages import (
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UrlImage,
+)
 from tertulia.ports.store import Store, Transaction
 
 _log = structlog.get_logger(__name__)
@@ -160,7 +169,23 @@ def pinned_messages(conversation_id: str, pins: Sequence[int], tx: Transaction) 
 
 
 def _size(message: Message) -> int:
-    return MESSAGE_BYTES + sum(len(part.text) for part in message.content if isinstance(part, TextPart))
+    return MESSAGE_BYTES + sum(map(_part_size, message.content))
+
+
+def _part_size(part: Part) -> int:
+    match part:
+        case TextPart():
+            return len(part.text)
+        case ToolCallPart():
+            return len(part.arguments)
+        case ToolReturnPart():
+            return len(part.content) if isinstance(part.content, str) else sum(map(_part_size, part.content))
+        case ImagePart():
+            return len(part.source.data or "") if not isinstance(part.source, UrlImage) else len(part.source.url)
+        case ReasoningPart():
+            return len(part.reasoning) + len(part.signature or "")
+        case _:
+            return MESSAGE_BYTES
 
 
 def _range(conversation_id: str, start: int, stop: int, tx: Transaction) -> list[Message]:

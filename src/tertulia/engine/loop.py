@@ -79,7 +79,10 @@ class Loop:
 
     async def _store_reply(self, step: StepRecord) -> None:
         message, record = step.message(partial=False), step.step("success", None)
-        await self._turn.commit(lambda tx: step.write(tx, record), messages=[message] if message else [])
+        messages = [message] if message else []
+        await self._turn.commit(lambda tx: step.write(tx, record), messages=messages, then=self._close_step)
+
+    def _close_step(self) -> None:
         self.open_step = None
 
 

@@ -142,6 +142,7 @@ class StepRecord:
     def write(self, tx: Transaction, step: Step) -> None:
         """Store the step and what is needed to show its request and reply as they were."""
         finished = self.reply.finished
+        failed = {"error": {"type": step.error_type, **(step.error_data or {})}} if step.error_type else {}
         data = msgspec.json.encode(frame_of(self._turn.card, self.request))
         digest = hashlib.sha256(data).hexdigest()
         tx.steps.insert(step)
@@ -154,7 +155,7 @@ class StepRecord:
                 context_from=self._start,
                 pins=self._pins,
                 head=self._head,
-                reply=finished.reply if finished else {},
+                reply=finished.reply if finished else failed,
                 created_at=self.created_at,
             )
         )

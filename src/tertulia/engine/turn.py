@@ -71,16 +71,26 @@ class Turn:
         return "approval" if self.rules.needs_approval(name) else None
 
     async def commit(
-        self, work: Callable[[Transaction], None], *, messages: Sequence[Message] = (), events: Sequence[Event] = ()
+        self,
+        work: Callable[[Transaction], None],
+        *,
+        messages: Sequence[Message] = (),
+        events: Sequence[Event] = (),
+        then: Callable[[], None] | None = None,
     ) -> None:
         """Store messages, whatever ``work`` writes and the events so far in one transaction; then tell the readers.
 
-        A cancel that comes meanwhile waits until what was written is also known here.
+        ``then`` is what has to follow if it was stored: a cancel that comes meanwhile waits for it, and is raised
+        after it.
         """
-        await uninterrupted(self._commit(work, messages, events))
+        await uninterrupted(self._commit(work, messages, events, then))
 
     async def _commit(
-        self, work: Callable[[Transaction], None], messages: Sequence[Message], events: Sequence[Event]
+        self,
+        work: Callable[[Transaction], None],
+        messages: Sequence[Message],
+        events: Sequence[Event],
+        then: Callable[[], None] | None,
     ) -> None:
         chunk = self.log.stage(*events)
 
@@ -97,6 +107,8 @@ class Turn:
             self.log.discard(chunk)
             raise
         self.history.append(messages, head)
+        if then is not None:
+            then()
         self.log.stored(chunk)
 
 

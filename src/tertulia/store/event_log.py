@@ -7,6 +7,7 @@ select by sequence id, from memory where the event still is and from the store o
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -173,18 +174,21 @@ class LocalEventLog:
                 await self._store.write(partial(_append_all, [(run_id, chunk) for run_id, _, chunk in due]))
             for _, run, chunk in due:
                 run.stored(chunk)
-        except StoreUnavailable as error:
+        except BaseException as error:
             # Readers have the events from memory; the next flush, or the run's own transaction, stores them.
-            _log.warning("events_not_stored", runs=len(due), error=str(error))
             for _, run, chunk in due:
                 run.unstore(chunk)
+            if not isinstance(error, StoreUnavailable):
+                raise
+            _log.warning("events_not_stored", runs=len(due), error=str(error))
         finally:
             self._flushing = None
 
 
 def _append_all(chunks: Sequence[tuple[str, EventChunk]], tx: Transaction) -> None:
     for run_id, chunk in chunks:
-        tx.events.append(run_id, chunk)
+        with suppress(NotFound):  # a run that was deleted meanwhile; the others' events are theirs
+            tx.events.append(run_id, chunk)
 
 
 def _chunks_after(run_id: str, seq: int, tx: Transaction) -> list[EventChunk]:
