@@ -51,6 +51,7 @@ def ids(client: Letta, agent: AgentState) -> dict[str, str]:
         "block_id": client.blocks.create(label="made", value="up").id,
         "block_label": "human",
         "tool_id": agent.tools[0].id,
+        "tool_name": agent.tools[0].name or "",
         "message_id": client.agents.messages.list(agent.id).items[0].id,
         "run_id": run_ids[0],
         "step_id": client.runs.steps.list(run_ids[0]).items[0].id,

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tertulia.context.pairing import INTERRUPTED, is_paired, paired, unanswered
 from tertulia.domain.messages import Message
@@ -69,3 +70,11 @@ def test_any_history_becomes_one_that_providers_accept(entries: list[tuple[str, 
     mended = paired(history)
     assert is_paired(mended)
     assert [m for m in mended if m.role != "tool"] == [m for m in history if m.role != "tool"]
+
+
+def test_a_mended_return_has_no_other_messages_id_whatever_the_ids_are() -> None:
+    for last_digits in ("00", "80", "81"):
+        caller = replace(
+            message("assistant", call("a"), call("b")), id=f"message-{'0' * 8}-0000-0000-0000-{'0' * 10}{last_digits}"
+        )
+        assert len({m.id for m in paired([caller, message("user", "hello?")])}) == 4

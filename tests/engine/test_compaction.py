@@ -600,6 +600,26 @@ async def test_letta_auto_gives_way_to_the_conversation_s_model_where_it_cannot_
         assert [request.model for request in world.model.requests] == ["model"]
 
 
+async def test_a_model_that_is_gone_is_told_to_who_asks_and_replaced_where_nobody_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = world.services.catalogue.resolve
+
+    def only_scripted(handle: str) -> tuple[Provider, ModelCard]:
+        if not handle.startswith("scripted/"):
+            raise InvalidArgument(f"no {handle}")
+        return resolve(handle)
+
+    monkeypatch.setattr(world.services.catalogue, "resolve", only_scripted)
+    agent_id = await talked(world, 8, compaction_settings=CompactionSettings(model="gone/model"))
+    with pytest.raises(InvalidArgument, match="gone/model"):
+        await world.services.runs.compact(agent_id)
+    await world.services.runs.compact(agent_id, CompactionSettings(model="letta/auto"))
+    world.model.scripts += [[ContextTooLong("no")], say("They talked.")]
+    assert Stopped("end_turn") in await world.send(agent_id, "next")
+    assert [made(summary).model for summary in await summaries(world, agent_id)] == ["scripted/model"] * 2
+
+
 async def test_a_long_history_is_summarised_piece_after_piece(open_world: Open) -> None:
     async with open_world(CountingProvider(4000, told=4000)) as world:
         agent_id = await talked(world, 3)

@@ -1,9 +1,10 @@
 """A stream that is cut anywhere and gone on with is the stream that was never cut."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 
@@ -92,15 +93,11 @@ def test_identical_requests_at_the_same_instant_are_one_run_each_time(
 
 
 def _at_once(server: ServerProcess, agent_id: str, body: dict[str, Any], count: int) -> list[httpx.Response]:
-    async def gather() -> list[httpx.Response]:
-        replies: list[httpx.Response] = []
-        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client, anyio.create_task_group() as group:
+    path, together = f"{server.url}/v1/agents/{agent_id}/messages", Barrier(count)
 
-            async def post() -> None:
-                replies.append(await client.post(f"/v1/agents/{agent_id}/messages", json=body))
+    def post(_: int) -> httpx.Response:
+        together.wait()
+        return httpx.post(path, json=body, timeout=20)
 
-            for _ in range(count):
-                group.start_soon(post)
-        return replies
-
-    return anyio.run(gather)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(post, range(count)))
