@@ -10,6 +10,7 @@ from letta_client import Letta
 
 from tests.conformance.helpers import MODEL, unique
 from tests.conformance.wire import Recorder, RecordingTransport
+from tests.support.anthropic_endpoint import AnthropicEndpoint
 from tests.support.openai_endpoint import OpenAIEndpoint
 from tests.support.server_process import ServerProcess
 
@@ -36,9 +37,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     recorder = pyfuncitem.funcargs.get("recorder")
     if isinstance(recorder, Recorder):
         recorder.check()
-    endpoint = pyfuncitem.funcargs.get("endpoint")
-    if isinstance(endpoint, OpenAIEndpoint):
-        assert not endpoint.violations, "\n".join(endpoint.violations)
+    for name in ("endpoint", "messages_endpoint"):
+        endpoint = pyfuncitem.funcargs.get(name)
+        if isinstance(endpoint, OpenAIEndpoint | AnthropicEndpoint):
+            assert not endpoint.violations, "\n".join(endpoint.violations)
     return result
 
 
@@ -49,9 +51,19 @@ def shared_endpoint() -> Iterator[OpenAIEndpoint]:
 
 
 @pytest.fixture(scope="session")
-def environment(shared_endpoint: OpenAIEndpoint) -> dict[str, str]:
-    """What a server needs to take its models from the endpoint."""
+def shared_messages_endpoint() -> Iterator[AnthropicEndpoint]:
+    with AnthropicEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def environment(shared_endpoint: OpenAIEndpoint, shared_messages_endpoint: AnthropicEndpoint) -> dict[str, str]:
+    """What a server needs to take its models from the endpoints."""
     return {
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "ANTHROPIC_BASE_URL": shared_messages_endpoint.url,
+        "MOONSHOT_CODING_API_KEY": "sk-kimi-test",
+        "MOONSHOT_CODING_BASE_URL": shared_messages_endpoint.url,
         "OPENAI_API_KEY": "sk-test",
         "OPENAI_BASE_URL": shared_endpoint.url,
         "TERTULIA_DEFAULT_MODEL": MODEL,
@@ -71,6 +83,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 def endpoint(shared_endpoint: OpenAIEndpoint) -> OpenAIEndpoint:
     shared_endpoint.reset()
     return shared_endpoint
+
+
+@pytest.fixture
+def messages_endpoint(shared_messages_endpoint: AnthropicEndpoint) -> AnthropicEndpoint:
+    """Where the providers `anthropic` and `moonshot_coding` are."""
+    shared_messages_endpoint.reset()
+    return shared_messages_endpoint
 
 
 @pytest.fixture

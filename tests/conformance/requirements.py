@@ -219,6 +219,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("model-settings.refuses-wrong-ones", "agents.update", "A field that is of the wrong type or not of the shape is 422."),
     Requirement("model-settings.refuses-another-providers", "agents.update", "Settings of another provider than the model's are 400."),
     Requirement("model-settings.reach-the-provider", "conversations.messages.create", "Every field of OpenAI's settings that a user sets is in the request to the provider."),
+    Requirement("model-settings.reach-anthropic", "conversations.messages.create", "Every field of Anthropic's and Moonshot Coding's settings that a user sets is in the request to the provider."),
+    Requirement("model-settings.refuses-inexpressible", "agents.update", "A setting that the provider has no parameter for is 400 when it is set, and says why."),
     Requirement("model-settings.no-adapter", "conversations.messages.create", "Sending to a provider that has no adapter yet is 400 and says so."),
 
     Requirement("tools.offered-to-the-model", "conversations.messages.create", "The tools of an agent are offered to the model with their schemas."),

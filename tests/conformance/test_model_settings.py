@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from letta_client import Letta
@@ -6,10 +6,15 @@ from letta_client.types import AgentState
 
 from tests.conformance.helpers import MakeAgent, detail, send
 from tests.conformance.requirements import requirement
+from tests.support.anthropic_endpoint import AnthropicEndpoint
 from tests.support.openai_endpoint import OpenAIEndpoint
 
 OBJECT = {"type": "json_object"}
-# Every field of each of the 17 shapes, with the model a conversation would name for it.
+SCHEMA: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False},
+}
+# Every field of each of the 17 shapes that its provider takes, with the model a conversation would name for it.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "openai": ("openai/gpt-4o", {"strict": True, "response_format": OBJECT, "reasoning": {"reasoning_effort": "low"}}),
     "sglang": (
@@ -26,9 +31,10 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "strict": True,
             "effort": "high",
-            "verbosity": "low",
-            "response_format": OBJECT,
+            "response_format": SCHEMA,
             "thinking": {"type": "enabled", "budget_tokens": 2000},
+            "temperature": 1.0,
+            "max_output_tokens": 4321,
         },
     ),
     "google_ai": (
@@ -48,9 +54,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "strict": True,
             "effort": "max",
-            "verbosity": "high",
-            "response_format": OBJECT,
-            "thinking": {"type": "disabled", "budget_tokens": 1500},
+            "response_format": SCHEMA,
+            "thinking": {"type": "disabled"},
         },
     ),
     "groq": ("groq/llama", {"response_format": OBJECT}),
@@ -68,6 +73,15 @@ def _shape(provider_type: str) -> dict[str, Any]:
     return {"provider_type": provider_type} | COMMON | SHAPES[provider_type][1]
 
 
+def _that_are_set(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields that are null, which is how an answer shows what nobody set."""
+    return {
+        key: _that_are_set(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+        for key, value in fields.items()
+        if value is not None
+    }
+
+
 @requirement("model-settings.every-shape")
 @pytest.mark.parametrize("provider_type", SHAPES)
 def test_every_shape_of_model_settings_is_stored_and_returned_whole(
@@ -78,11 +92,11 @@ def test_every_shape_of_model_settings_is_stored_and_returned_whole(
     agent = make_agent(model=model, model_settings=given)
     shown: dict[str, Any] = client.agents.retrieve(agent.id).to_dict()
     assert shown["model"] == model
-    assert shown["model_settings"] == given
+    assert _that_are_set(shown["model_settings"]) == given
     conversation = client.conversations.create(agent_id=agent.id)
     client.conversations.update(conversation.id, model=model, model_settings=given)
     stored: dict[str, Any] = client.conversations.retrieve(conversation.id).to_dict()
-    assert stored["model_settings"] == given
+    assert _that_are_set(stored["model_settings"]) == given
 
 
 @requirement("model-settings.refuses-wrong-ones")
@@ -125,8 +139,45 @@ def test_every_field_that_is_set_is_in_the_request(
     assert all(tool["function"]["strict"] is True for tool in sent["tools"])
 
 
+@requirement("model-settings.reach-anthropic")
+@pytest.mark.parametrize("provider_type", ["anthropic", "moonshot_coding"])
+def test_every_field_of_the_messages_dialect_that_is_set_is_in_the_request(
+    client: Letta, make_agent: MakeAgent, messages_endpoint: AnthropicEndpoint, provider_type: str
+) -> None:
+    settings: Any = _shape(provider_type)
+    agent = make_agent(model=f"{provider_type}/claude-sonnet-4-5", model_settings=settings)
+    reply = send(client, "default", agent_id=agent.id)
+    assert reply.stop_reason.stop_reason == "end_turn"
+    sent = messages_endpoint.requests[0].body
+    assert sent["temperature"] == settings["temperature"]
+    assert sent["max_tokens"] == settings["max_output_tokens"]
+    assert sent["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": False}
+    assert sent["thinking"] == settings["thinking"]
+    assert sent["output_config"] == {
+        "effort": settings["effort"],
+        "format": {"type": "json_schema", "schema": SCHEMA["json_schema"]},
+    }
+    assert all(tool["strict"] is True for tool in sent["tools"])
+
+
+@requirement("model-settings.refuses-inexpressible")
+@pytest.mark.parametrize("provider_type", ["anthropic", "moonshot_coding"])
+@pytest.mark.parametrize("wrong", [{"verbosity": "low"}, {"response_format": OBJECT}, {"temperature": 1.5}])
+def test_a_setting_the_provider_has_no_parameter_for_is_refused_when_it_is_set(
+    client: Letta, make_agent: MakeAgent, provider_type: str, wrong: dict[str, Any]
+) -> None:
+    model, _ = SHAPES[provider_type]
+    settings: Any = {"provider_type": provider_type} | wrong
+    agent = make_agent(model=model)
+    conversation = client.conversations.create(agent_id=agent.id)
+    named = next(iter(wrong))
+    assert named in detail(400, lambda: client.agents.update(agent.id, model_settings=settings))
+    assert named in detail(400, lambda: client.agents.create(model=model, model_settings=settings))
+    assert named in detail(400, lambda: client.conversations.update(conversation.id, model_settings=settings))
+
+
 @requirement("model-settings.no-adapter")
-@pytest.mark.parametrize("provider_type", [kind for kind in SHAPES if kind != "openai"])
+@pytest.mark.parametrize("provider_type", sorted(set(SHAPES) - {"openai", "anthropic", "moonshot_coding"}))
 def test_sending_to_a_provider_without_an_adapter_is_400_and_says_so(
     client: Letta, make_agent: MakeAgent, provider_type: str
 ) -> None:

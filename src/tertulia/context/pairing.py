@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tertulia.domain.ids import part_otid
 from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
 
 INTERRUPTED = "The tool call was interrupted before it returned. It may or may not have taken effect."
@@ -62,10 +61,10 @@ def paired(messages: Sequence[Message]) -> list[Message]:
 def _answer(caller: Message, source: Message, part: ToolReturnPart, index: int) -> Message:
     if source is not caller and source.tool_returns == (part,):
         return source
-    # An id of its own, derived so that it is the same each time: adapters cache what they encode by message id.
+    # An id of its own, the same each time and no stored message's: adapters cache what they encode by message id.
     return replace(
         caller,
-        id=f"message-{part_otid(source.id, 128 + index)}",
+        id=f"{source.id}-{index}",
         role="tool",
         content=(part,),
         otid=None,

@@ -52,7 +52,8 @@ class ModelCard:
     """One model of one configured provider.
 
     ``handle`` is ``provider_name/name``. ``provider_type`` is the catalogue's word for the provider, of the API's
-    list; ``endpoint_type`` that of ``llm_config.model_endpoint_type``. Windows are tokens.
+    list; ``endpoint_type`` that of ``llm_config.model_endpoint_type``. Windows are tokens; ``window_guessed`` says that
+    nobody told the model's.
     """
 
     handle: str
@@ -61,6 +62,7 @@ class ModelCard:
     provider_type: str
     endpoint_type: str
     context_window: int
+    window_guessed: bool = False
     endpoint: str | None = None
     max_output_tokens: int | None = None
     display_name: str | None = None

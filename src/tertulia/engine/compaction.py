@@ -254,15 +254,16 @@ class Compactor:
         plain = turn.settings and replace(turn.settings, response_format=None, response_schema=None)
         if handle is None or own:
             return provider, card, plain if own else self._settings(card.handle, order) or plain
+        # `letta/auto` leaves the choice to the server, whose default may be too small for this, or not there.
+        any_model = handle.startswith("letta/")
         try:
             found = self._catalogue.resolve(handle)
         except InvalidArgument as error:
-            if order.requested:
+            if order.requested and not any_model:
                 raise
             _log.warning("summarizer_unknown", model=handle, error=error.message)
-            return provider, card, plain
-        # `letta/auto` leaves the choice to the server, whose default may be too small for this.
-        if handle.startswith("letta/") and not found[1].can_summarize and card.can_summarize:
+            return provider, card, self._settings(card.handle, order) or plain
+        if any_model and not found[1].can_summarize and card.can_summarize:
             return provider, card, self._settings(card.handle, order) or plain
         given = self._settings(found[1].handle, order)
         return *found, given or (plain if found[1].handle == card.handle else None)

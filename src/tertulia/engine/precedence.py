@@ -22,8 +22,8 @@ class Choice:
 def choose(catalogue: Catalogue, agent: Agent, conversation: Conversation, override_model: str | None) -> Choice:
     """The model a message of this conversation goes to.
 
-    A window is never larger than the model's own. Settings made for another provider than the chosen model's stay
-    behind: they were set beside a model that this choice overrides.
+    A window is never larger than the model's own, where that is known. Settings made for another provider than the
+    chosen model's stay behind: they were set beside a model that this choice overrides.
 
     :raises InvalidArgument: if the model cannot be used.
     """
@@ -32,5 +32,6 @@ def choose(catalogue: Catalogue, agent: Agent, conversation: Conversation, overr
     candidates = (conversation.model_settings, agent.model_settings)
     settings = next((s for s in candidates if s is not None and catalogue.fits(handle, s)), None)
     limit = conversation.context_window_limit or agent.context_window_limit
-    window = min(limit, card.context_window) if limit else card.context_window
+    known = not card.window_guessed
+    window = min(limit, card.context_window) if limit and known else limit or card.context_window
     return Choice(provider, card, settings, window)

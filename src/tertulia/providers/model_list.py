@@ -81,6 +81,7 @@ class ModelList:
             endpoint_type=self._config.type.endpoint_type,
             endpoint=self._config.base_url,
             context_window=told or window,
+            window_guessed=not told and known is None,
             max_output_tokens=(row.max_completion_tokens if row is not None else None) or reply,
             display_name=(row.display_name if row is not None else None) or model,
         )

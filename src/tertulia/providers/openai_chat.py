@@ -81,7 +81,7 @@ class OpenAIChatProvider:
         return replace(self._model_list.card(model), gives_logprobs=True)
 
     async def models(self) -> list[ModelCard]:
-        return await self._model_list.models()
+        return [replace(card, gives_logprobs=True) for card in await self._model_list.models()]
 
     async def embeddings(self) -> list[EmbeddingCard]:
         return await self._model_list.embeddings()
