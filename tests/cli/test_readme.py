@@ -33,6 +33,11 @@ def test_the_defaults_are_true(field_name: str) -> None:
     default = Settings.model_fields[field_name].default
     told = next(ROWS[name][1].strip(" `") for name in variable_names(field_name) if name in ROWS)
     if default in (None, {}, ()):
-        assert told in {"none", "the model's own", "the model's own, at most 8192", "tertulia.db` in the data directory"} or told.startswith("https://")
+        assert told in {
+            "none",
+            "the model's own",
+            "the model's own, at most 8192",
+            "tertulia.db` in the data directory",
+        } or told.startswith("https://")
     else:
         assert told == str(default)

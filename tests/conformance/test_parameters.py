@@ -50,7 +50,7 @@ PROOFS: dict[str, dict[str, str]] = {
     },
     "conversations.recompile": {
         "agent_id": "conversations.default-with-agent-id",
-        "compaction_settings": "conversations.recompile.dry-run",
+        "compaction_settings": "conversations.recompile.compaction-settings",
         "dry_run": "conversations.recompile.dry-run",
     },
     "conversations.messages.create": {
@@ -175,7 +175,19 @@ def test_a_dry_run_of_a_recompilation_stores_nothing(
     client.agents.blocks.update("human", agent_id=conversation.agent_id, value="Name: Grace.")
     assert "Name: Grace." in http.post(path, params={"dry_run": True}).json()
     assert history(client, conversation.id)[0].content == before
-    assert http.post(path, json={"compaction_settings": {"mode": "all"}}).status_code == 501
+
+
+@requirement("conversations.recompile.compaction-settings")
+def test_a_recompilation_with_compaction_settings_compacts_first(
+    client: Letta, http: httpx.Client, conversation: Conversation, endpoint: OpenAIEndpoint
+) -> None:
+    path = f"/v1/conversations/{conversation.id}/recompile"
+    _talk(client, endpoint, conversation.id)
+    endpoint.script(text("They spoke of drinks."))
+    client.conversations.recompile(conversation.id, compaction_settings={"mode": "all"})
+    assert "They spoke of drinks." in str(history(client, conversation.id))
+    refused = http.post(path, params={"dry_run": True}, json={"compaction_settings": {"mode": "all"}})
+    assert refused.status_code == 400
 
 
 @requirement("resume.polling-parameters")

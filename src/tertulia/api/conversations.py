@@ -13,6 +13,7 @@ from tertulia.api.deps import CurrentServices, Services, services_of
 from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
 from tertulia.api.pages import After, Limit, Order, page
 from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, resume, send
+from tertulia.api.wire.compaction import compaction_from_wire
 from tertulia.api.wire.conversations import (
     Conversation,
     CreateConversationBody,
@@ -22,13 +23,13 @@ from tertulia.api.wire.conversations import (
     changes_from_wire,
     conversation_to_wire,
     draft_from_wire,
-    refuse_unbuilt,
 )
 from tertulia.api.wire.model_settings import SHAPES
 from tertulia.api.wire.requests import ConversationSendBody, ResumeBody
 from tertulia.api.wire.shorthands import with_shorthands
 from tertulia.domain import conversations
 from tertulia.domain.agents import Agent
+from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.store import ConversationQuery, MessageQuery, Transaction
 
@@ -131,10 +132,13 @@ async def list_conversation_approvals(
     openapi_extra=documented_body(RecompileBody, required=False),
 )
 async def recompile_conversation(conversation_id: ConversationId, request: Request, *, dry_run: bool = False) -> str:
-    """The system prompt, compiled now; kept unless it is a dry run."""
+    """The system prompt, compiled now and kept unless it is a dry run; given settings for it, compacts first."""
     services, body = services_of(request), await read_body(request, RecompileBody, optional=True)
-    refuse_unbuilt(body)
     stored_id = services.conversations.resolve(conversation_id, body.agent_id)
+    if body.compaction_settings is not None:
+        if dry_run:
+            raise InvalidArgument("INVALID_ARGUMENT: a dry run cannot compact: leave out compaction_settings.")
+        await services.runs.compact(stored_id, compaction_from_wire(body.compaction_settings))
     return await services.conversations.recompile(stored_id, dry_run=dry_run)
 
 

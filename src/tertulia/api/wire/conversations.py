@@ -5,11 +5,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from tertulia.api.wire.common import Count, Instant, Listed, PositiveCount, ResponseModel
+from tertulia.api.wire.compaction import CompactionSettingsBody
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.instants import SentInstant
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain import conversations
-from tertulia.domain.errors import Unsupported
 from tertulia.domain.messages import Awaited
 from tertulia.engine.conversations import ConversationDraft
 
@@ -74,16 +74,9 @@ class UpdateConversationBody(_ConversationBody):
 
 class RecompileBody(SentModel):
     agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
-    compaction_settings: dict[str, Any] | None = Field(None, description="Not supported.")
-
-
-def refuse_unbuilt(body: RecompileBody) -> None:
-    """Refuse what would be ignored.
-
-    :raises Unsupported: for compaction settings, which are not built.
-    """
-    if body.compaction_settings is not None:
-        raise Unsupported("'compaction_settings' is not supported here yet. Recompile without.")
+    compaction_settings: CompactionSettingsBody | None = Field(
+        None, description="Compact the conversation first, with these settings over the agent's."
+    )
 
 
 def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
