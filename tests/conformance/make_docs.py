@@ -46,9 +46,9 @@ A client that knows nothing of these sees no difference.
 - **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists the calls that wait for an answer.
   They count as denied when a message comes later than `TERTULIA_APPROVAL_DEADLINE`.
 - **Compaction can be undone.** `POST /v1/conversations/{conversation_id}/compact/undo` shows the model again what the
-  last compaction took out of its view; what was said since stays. `compaction_stats` also say `mode`, `method` (a model,
-  pieces, or excerpts without a model), `model`, `failure` and `summarizer_tokens`. `TERTULIA_COMPACTION_THRESHOLD` says
-  from which part of the window on older messages are summarised.
+  last compaction took out of its view; what was said since stays. `compaction_stats` also say `mode`, `method` (a
+  model, pieces, or excerpts without a model), `model`, `failure` and `summarizer_tokens`.
+  `TERTULIA_COMPACTION_THRESHOLD` says from which part of the window on older messages are summarised.
 - **What is not to be repeated says so.** The official SDKs repeat requests that failed with 409 or 5xx. Where a
   repetition would be a second message, or meet the same answer, the reply carries `x-should-retry: false`.
 - **Browsers.** A server without a key answers only to names of its own machine, and takes nothing from pages of other

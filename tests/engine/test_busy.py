@@ -164,3 +164,34 @@ async def test_a_cancel_that_comes_while_a_run_is_ending_does_not_strand_what_wa
     await world.services.runs.cancel(first.id)
     async with asyncio.timeout(10):
         assert (await world.events(waits.id))[-1] == Ended()
+
+
+async def test_a_waiting_message_cancelled_just_as_its_turn_comes_is_either_cancelled_or_answered_not_both(
+    world: World,
+) -> None:
+    agent_id, first, gate = await running(world)
+    waits = await send(world, agent_id, "two", "enqueue")
+    write, beginning, go = world.store.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(work: Callable[[Transaction], T]) -> T:
+        result = await write(work)
+        if not go.is_set() and (await world.run(waits.id)).status == "running":
+            beginning.set()
+            await go.wait()
+        return result
+
+    world.store.write = slow  # pyright: ignore[reportAttributeAccessIssue] a moment in which its turn has just come
+    second = Gate()
+    world.model.scripts.append([second, *say("never")])
+    gate.go.set()
+    async with asyncio.timeout(10):
+        await beginning.wait()
+        cancelling = asyncio.create_task(world.services.runs.cancel(waits.id))
+        await asyncio.sleep(0)
+        go.set()
+        assert await cancelling
+        assert (await world.events(waits.id))[-2:] == [Stopped("cancelled"), Ended()]
+    assert (await world.run(waits.id)).status == "cancelled"
+    assert world.services.runs.active == 0
+    await world.send(agent_id, "three")
+    assert (await world.run(first.id)).status == "completed"

@@ -55,6 +55,11 @@ class Queue:
         waiting = self._waiting.get(conversation_id)
         return waiting[0] if waiting else None
 
+    def get(self, run_id: str) -> tuple[Run, RunLog] | None:
+        """A run that waits, with its log."""
+        run = next((run for run in self.runs() if run.id == run_id), None)
+        return None if run is None else (run, self._logs[run_id])
+
     def take(self, run_id: str) -> tuple[Run, RunLog] | None:
         """Take a run out of the queue, with its log; None if it does not wait."""
         log = self._logs.pop(run_id, None)

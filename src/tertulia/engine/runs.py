@@ -269,8 +269,9 @@ class Runs:
             try:
                 request = decode_request(run.queued_request or b"")
                 seen = await self._store.read(partial(snapshot, conversation_id))
-                await self._begin(run, request, seen)
-                return
+                if (await self._begin(run, request, seen)).status in ACTIVE_STATUSES:
+                    return
+                self._queue.take(run.id)  # cancelled just now, and ended by whoever did
             except ConversationBusy:
                 return  # the end of the run that came first will bring us here again
             except TertuliaError as error:
@@ -333,26 +334,34 @@ class Runs:
         return await self._end_waiting(run_id, CANCELLED)
 
     async def _end_waiting(self, run_id: str, ending: Ending) -> bool:
-        """End a run that never began; False if it does not wait."""
-        waited = self._queue.take(run_id)
+        """End a run that has not begun; False if it does not wait, or its turn came just now."""
+        waited = self._queue.get(run_id)
         if waited is None:
             return False
         run, log = waited
         chunk = log.stage(*last_events(ending))
 
-        def write(tx: Transaction) -> None:
+        def write(tx: Transaction) -> bool:
+            if tx.runs.get(run_id).status != "created":
+                return False
             end_plainly(run, ending, tx)
             if chunk is not None:
                 tx.events.append(run_id, chunk)
+            return True
 
         try:
-            await uninterrupted(self._store.write(write))
-            log.stored(chunk)
-        except StoreUnavailable:
-            self._unstored.add(run_id)
+            ended = await uninterrupted(self._store.write(write))
+        except BaseException as error:
+            log.discard(chunk)
+            if isinstance(error, StoreUnavailable):
+                self._unstored.add(run_id)
             raise
-        finally:
-            log.close()
+        if not ended:
+            log.discard(chunk)
+            return False
+        log.stored(chunk)
+        self._queue.take(run_id)
+        log.close()
         self._chores.begin(run)
         return True
 
