@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Literal
 
 import structlog
 from msgspec.structs import replace
@@ -341,13 +342,16 @@ class Runs:
         run, log = waited
         chunk = log.stage(*last_events(ending))
 
-        def write(tx: Transaction) -> bool:
-            if tx.runs.get(run_id).status != "created":
-                return False
+        def write(tx: Transaction) -> Literal["ended", "deleted", ""]:
+            try:
+                if tx.runs.get(run_id).status != "created":
+                    return ""
+            except NotFound:
+                return "deleted"
             end_plainly(run, ending, tx)
             if chunk is not None:
                 tx.events.append(run_id, chunk)
-            return True
+            return "ended"
 
         try:
             ended = await uninterrupted(self._store.write(write))
@@ -359,7 +363,12 @@ class Runs:
         if not ended:
             log.discard(chunk)
             return False
-        log.stored(chunk)
+        if ended == "deleted":
+            log.discard(chunk)
+            for event in last_events(ending):
+                log.append(event)  # its readers are told all the same
+        else:
+            log.stored(chunk)
         self._queue.take(run_id)
         log.close()
         self._chores.begin(run)
