@@ -1,12 +1,14 @@
 """Ending a run: whatever happened, one transaction leaves the conversation ready for its next message."""
 
 import time
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from tertulia.context.pairing import interrupted_return
 from tertulia.domain.agents import AgentActivity
 from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import NotFound
 from tertulia.domain.events import Ended, Event, MessageAdded, Stopped, UsageReported
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, StepStatus
@@ -15,7 +17,7 @@ from tertulia.engine.endings import Ending
 from tertulia.engine.loop import return_message
 from tertulia.engine.steps import StepRecord
 from tertulia.engine.turn import Turn
-from tertulia.ports.store import Transaction
+from tertulia.ports.store import EventChunk, Transaction
 
 
 async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Run:
@@ -69,6 +71,22 @@ def end_plainly(run: Run, ending: Ending, tx: Transaction) -> None:
     tx.runs.update(
         replace(run, status=ending.status, stop_reason=ending.stop_reason, completed_at=utc_now(), error=error)
     )
+
+
+def end_if_queued(run_id: str, ending: Ending, tx: Transaction) -> bool:
+    """End a run that waits for its turn; False if the turn came."""
+    run = tx.runs.get(run_id)
+    if run.status != "created":
+        return False
+    end_plainly(run, ending, tx)
+    return True
+
+
+def append_chunk(run_id: str, chunk: EventChunk | None, tx: Transaction) -> None:
+    """Store events of a run; those of a run that was deleted are nobody's."""
+    if chunk is not None:
+        with suppress(NotFound):
+            tx.events.append(run_id, chunk)
 
 
 def activity_of(run: Run) -> AgentActivity:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Literal
 
 import structlog
 from msgspec.structs import replace
@@ -24,7 +23,7 @@ from tertulia.engine.compacting import METADATA, Compacted, Compacting, begin_co
 from tertulia.engine.compaction import THRESHOLD, Compactor
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CANCELLED, Ending, failure
-from tertulia.engine.finish import end_plainly, finish, last_events
+from tertulia.engine.finish import append_chunk, end_if_queued, end_plainly, finish, last_events
 from tertulia.engine.history import Histories
 from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import choose
@@ -36,7 +35,7 @@ from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn import Turn, uninterrupted
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, Numbered
-from tertulia.ports.store import Store, Transaction
+from tertulia.ports.store import Store
 from tertulia.ports.tool import Tool
 
 
@@ -152,7 +151,7 @@ class Runs:
 
         ``rollback`` takes what it added to the history back as well.
         """
-        if await self._cancel_waiting(run_id):
+        if self._queue.get(run_id) is not None and await self._end_waiting(run_id, CANCELLED):
             return True
         active = self._active.get(run_id)
         if active is None or active.task is None:
@@ -331,46 +330,23 @@ class Runs:
         compacting = Compacting(turn, self._compactor, asked)
         return compacting, self._launch(_Active(turn, begun, compacting))
 
-    async def _cancel_waiting(self, run_id: str) -> bool:
-        return await self._end_waiting(run_id, CANCELLED)
-
     async def _end_waiting(self, run_id: str, ending: Ending) -> bool:
         """End a run that has not begun; False if it does not wait, or its turn came just now."""
-        waited = self._queue.get(run_id)
+        try:
+            ended = await uninterrupted(self._store.write(partial(end_if_queued, run_id, ending)))
+        except NotFound:
+            ended = True  # its conversation was deleted; its readers are told all the same
+        waited = self._queue.take(run_id) if ended else None
         if waited is None:
             return False
         run, log = waited
-        chunk = log.stage(*last_events(ending))
-
-        def write(tx: Transaction) -> Literal["ended", "deleted", ""]:
-            try:
-                if tx.runs.get(run_id).status != "created":
-                    return ""
-            except NotFound:
-                return "deleted"
-            end_plainly(run, ending, tx)
-            if chunk is not None:
-                tx.events.append(run_id, chunk)
-            return "ended"
-
+        for event in last_events(ending):
+            log.append(event)
+        chunk = log.stage()
         try:
-            ended = await uninterrupted(self._store.write(write))
-        except BaseException as error:
-            log.discard(chunk)
-            if isinstance(error, StoreUnavailable):
-                self._unstored.add(run_id)
-            raise
-        if not ended:
-            log.discard(chunk)
-            return False
-        if ended == "deleted":
-            log.discard(chunk)
-            for event in last_events(ending):
-                log.append(event)  # its readers are told all the same
-        else:
-            log.stored(chunk)
-        self._queue.take(run_id)
-        log.close()
+            await uninterrupted(self._store.write(partial(append_chunk, run_id, chunk)))
+        finally:
+            log.close()
         self._chores.begin(run)
         return True
 
