@@ -14,6 +14,7 @@ import structlog
 from tertulia.context.pairing import is_paired, paired, unanswered
 from tertulia.context.summaries import as_shown
 from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import (
     ImagePart,
     Message,
@@ -126,13 +127,18 @@ class Histories:
         self._size = 0
 
     async def of(self, conversation: Conversation) -> History:
-        """The conversation's history up to its head, read from the store as far as it is not known."""
+        """The conversation's history up to its head, read from the store as far as it is not known.
+
+        :raises NotFound: if it was deleted meanwhile.
+        """
         history = self._take(conversation)
         if len(history.pinned) < len(history.pins):
             history.pinned = await self._store.read(partial(pinned_messages, conversation.id, history.pins))
         if history.head < conversation.head:
-            read = partial(_range, conversation.id, history.head, conversation.head)
-            history.append(await self._store.read(read), conversation.head)
+            added = await self._store.read(partial(_range, conversation.id, history.head, conversation.head))
+            if len(added) < conversation.head - history.head:
+                raise NotFound("Conversation", conversation.id)
+            history.append(added, conversation.head)
         history.whole = True
         return history
 
