@@ -105,7 +105,8 @@ class History:
         if is_paired(added):
             self._sound = len(self.messages)
             return pinned + self._but_summaries(self.messages)
-        _log.warning("history_mended", conversation_id=self.conversation_id, messages=len(added))
+        if not all(call.awaits for call in unanswered(added)):  # what waits for an answer is not lost
+            _log.warning("history_mended", conversation_id=self.conversation_id, messages=len(added))
         return pinned + self._but_summaries(self.messages[: self._sound]) + paired(added)
 
     def unanswered(self) -> list[ToolCallPart]:
