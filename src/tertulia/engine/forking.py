@@ -13,7 +13,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import Conflict
 from tertulia.domain.ids import new_conversation_id
 from tertulia.domain.messages import Message
-from tertulia.engine.approvals import TAIL, pending_calls
+from tertulia.engine.approvals import TAIL, pending_calls, tail
 from tertulia.engine.compiling import system_message
 from tertulia.engine.isolation import copy_blocks, own_blocks
 from tertulia.ports.store import Transaction
@@ -52,10 +52,9 @@ def forked(source_id: str, message_id: str | None, tx: Transaction, *, hidden: b
 
 def _end(source: Conversation, tx: Transaction) -> int:
     """The head, or the reply before it whose calls are being run just now. Calls that wait for an answer may stay."""
-    start = max(1, source.head - TAIL)
-    tail = tx.messages.range(source.id, start, source.head)
-    running = _running(tail)
-    for position, message in enumerate(tail, start):
+    end = tail(source, tx, whole=False)
+    running = _running(end)
+    for position, message in enumerate(end, source.head - len(end)):
         if any(call.id in running for call in message.tool_calls):
             return position
     return source.head
@@ -79,10 +78,10 @@ def _after(source: Conversation, message_id: str, tx: Transaction) -> int:
     return upto
 
 
-def _running(tail: Sequence[Message]) -> set[str]:
+def _running(history: Sequence[Message]) -> set[str]:
     """The calls at the end of a history that have no return and wait for nobody's answer."""
-    waiting = {call.id for call in pending_calls(tail)}
-    return {call.id for call in unanswered(tail)} - waiting
+    waiting = {call.id for call in pending_calls(history)}
+    return {call.id for call in unanswered(history)} - waiting
 
 
 def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tuple[int, ...]]:
