@@ -113,7 +113,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("conversations.delete.is-final", "conversations.delete", "200 `null`; then it is 404 everywhere, deleting it again included."),
     Requirement("conversations.know-the-memory-and-not-each-other", "conversations.create", "Conversations of an agent share its memory and none of their words."),
 
-    Requirement("conversations.fork.shares-the-history", "conversations.fork", "A fork has the history of its source, goes its own way, and outlives it."),
+    Requirement("conversations.fork.shares-the-history", "conversations.fork", "A fork has the history of its source, goes its own way, and outlives it.", "The reply has no `in_context_message_ids` (null): a fork costs the same whatever its length. Retrieve it for them."),
     Requirement("conversations.fork.up-to-a-message", "conversations.fork", "With `message_id` it ends with that message."),
     Requirement("conversations.fork.has-the-memory-of-today", "conversations.fork", "Its system message is its own, compiled from the blocks as they are."),
     Requirement("conversations.fork.default-and-hidden", "conversations.fork", "The default conversation can be forked, and a fork be hidden."),

@@ -165,7 +165,8 @@ async def fork_conversation(
     """A new conversation with the history of this one, up to its end or to a message and what its calls came to."""
     stored_id = services.conversations.resolve(conversation_id, agent_id)
     fork = await services.conversations.fork(stored_id, message_id or None, hidden=hidden)
-    return await _shown(services, fork.id)
+    # Without the ids of its messages: a fork costs the same whatever its length, and so does its reply.
+    return conversation_to_wire(fork)
 
 
 @router.get("/v1/conversations", operation_id="list_conversations")

@@ -25,7 +25,9 @@ class Conversation(ResponseModel):
     archived: bool | None
     archived_at: Instant | None
     last_message_at: Instant | None
-    in_context_message_ids: list[str] | None = Field(description="Null in lists; retrieve the conversation for them.")
+    in_context_message_ids: list[str] | None = Field(
+        description="Null in lists and for a new fork; retrieve the conversation for them."
+    )
     created_at: Instant | None
     updated_at: Instant | None
     created_by_id: str | None = None
