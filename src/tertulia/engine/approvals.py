@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
+from tertulia.context.pairing import unanswered
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import ApprovalPending, NothingPending
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import ApprovalPart, Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.engine.requests import NewAnswer
+from tertulia.engine.tool_calls import return_message
 from tertulia.ports.store import Transaction
 
 TAIL = 256
@@ -57,6 +59,12 @@ def pending_request(conversation: Conversation, tx: Transaction) -> Message | No
     return replace(_asked(history), content=tuple(pending)) if pending else None
 
 
+def lost_calls(history: Sequence[Message]) -> list[ToolCallPart]:
+    """The calls that have no return and wait for nobody's answer."""
+    waiting = {call.id for call in pending_calls(history)}
+    return [call for call in unanswered(history) if call.id not in waiting]
+
+
 def tail(conversation: Conversation, tx: Transaction, *, whole: bool) -> Sequence[Message]:
     """The end of the history; no more of it than tells that no call is pending, unless the ``whole`` is wanted.
 
@@ -86,7 +94,7 @@ def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, n
         settled.repeats = next((run_id for run_id in earlier.values() if run_id), settled.repeats)
         fresh = {id_: part for id_, part in given.items() if id_ in pending}
         if fresh:
-            settled.messages.append(_record(answer, tuple(fresh.values()), _asked(history).id, run, now))
+            settled.messages.append(_record(answer, tuple(fresh.values()), _asked(history).id, run, now=now))
             for id_, part in fresh.items():
                 _apply(settled, pending.pop(id_), part, run, now)
     if settled.messages:
@@ -111,7 +119,7 @@ def expired(history: Sequence[Message], run: Run, now: datetime, deadline: timed
     if not pending or now - _asked(history).created_at < deadline:
         return []
     reason = f"No answer came within {deadline}. The call was not run."
-    return [_return_message(_denied(call, reason), run, now) for call in pending]
+    return [return_message(_denied(call, reason), run, now=now) for call in pending]
 
 
 def _by_call(
@@ -167,15 +175,15 @@ def _apply(
     settled: Settlement, call: ToolCallPart, given: ApprovalPart | ToolReturnPart, run: Run, now: datetime
 ) -> None:
     if isinstance(given, ToolReturnPart):
-        settled.messages.append(_return_message(replace(given, name=call.name), run, now))
+        settled.messages.append(return_message(replace(given, name=call.name), run, now=now))
     elif given.approve and call.awaits == "approval":
         settled.approved.append(call)
     elif given.approve:
         reason = "The client approved the call but sent no return of it, and the tool runs on the client's side."
-        settled.messages.append(_return_message(_denied(call, reason), run, now))
+        settled.messages.append(return_message(_denied(call, reason), run, now=now))
     else:
         reason = f"The user denied this call: {given.reason or 'no reason given'}"
-        settled.messages.append(_return_message(_denied(call, reason), run, now))
+        settled.messages.append(return_message(_denied(call, reason), run, now=now))
 
 
 def _denied(call: ToolCallPart, reason: str) -> ToolReturnPart:
@@ -185,17 +193,3 @@ def _denied(call: ToolCallPart, reason: str) -> ToolReturnPart:
 def _asked(history: Sequence[Message]) -> Message:
     """The reply whose calls are pending: only the last one can have any."""
     return next(message for message in reversed(history) if message.role == "assistant")
-
-
-def _return_message(part: ToolReturnPart, run: Run, now: datetime) -> Message:
-    return Message(
-        id=new_message_id(),
-        agent_id=run.agent_id,
-        conversation_id=run.conversation_id,
-        role="tool",
-        content=(part,),
-        created_at=now,
-        run_id=run.id,
-        name=part.name,
-        is_err=part.status == "error",
-    )

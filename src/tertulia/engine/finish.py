@@ -14,8 +14,8 @@ from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, StepStatus
 from tertulia.engine.approvals import pending_calls
 from tertulia.engine.endings import Ending
-from tertulia.engine.loop import return_message
 from tertulia.engine.steps import StepRecord
+from tertulia.engine.tool_calls import return_message
 from tertulia.engine.turn import Turn
 from tertulia.ports.store import EventChunk, Transaction
 
@@ -31,9 +31,9 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     reply = open_step.message(partial=not whole) if open_step else None
     waiting = {call.id for call in pending_calls(turn.history.messages)}
     lost = [call for call in turn.history.unanswered() if call.id not in waiting]
-    mended = [return_message(turn, interrupted_return(call), None) for call in lost]
+    mended = [return_message(interrupted_return(call), turn.run) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
-    run = _ended(turn, ending)
+    run = _timed(turn, ended(turn.run, ending))
     usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens, turn.reply_logprobs)
 
     def write(tx: Transaction) -> None:
@@ -50,7 +50,7 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
 
 async def _take_back(turn: Turn, ending: Ending) -> Run:
     """End a run as if it had never been; that it was, its own record says."""
-    run = _ended(turn, ending)
+    run = _timed(turn, ended(turn.run, ending))
 
     def write(tx: Transaction) -> None:
         tx.messages.truncate(run.conversation_id, turn.first)
@@ -66,11 +66,7 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
 
 def end_plainly(run: Run, ending: Ending, tx: Transaction) -> None:
     """End a run that could not be ended with all its details."""
-    failed = ending.failed
-    error = {"error_type": failed.error_type, "message": failed.message, "detail": failed.detail} if failed else None
-    tx.runs.update(
-        replace(run, status=ending.status, stop_reason=ending.stop_reason, completed_at=utc_now(), error=error)
-    )
+    tx.runs.update(ended(run, ending))
 
 
 def end_if_queued(run_id: str, ending: Ending, tx: Transaction) -> bool:
@@ -108,17 +104,20 @@ def last_events(ending: Ending, *usage: UsageReported) -> list[Event]:
     return [stopped, *usage, Ended()]
 
 
-def _ended(turn: Turn, ending: Ending) -> Run:
+def ended(run: Run, ending: Ending) -> Run:
+    """The run's record with its end."""
     failed = ending.failed
     return replace(
-        turn.run,
+        run,
         status=ending.status,
         stop_reason=ending.stop_reason,
         completed_at=utc_now(),
-        total_duration_ns=time.monotonic_ns() - turn.started_ns,
-        ttft_ns=turn.ttft_ns,
         error={"error_type": failed.error_type, "message": failed.message, "detail": failed.detail} if failed else None,
     )
+
+
+def _timed(turn: Turn, run: Run) -> Run:
+    return replace(run, total_duration_ns=time.monotonic_ns() - turn.started_ns, ttft_ns=turn.ttft_ns)
 
 
 def _added(messages: list[Message]) -> list[Event]:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tertulia.context.pairing import unanswered
 from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import Conflict
 from tertulia.domain.ids import new_conversation_id
 from tertulia.domain.messages import Message
-from tertulia.engine.approvals import TAIL, pending_calls, tail
+from tertulia.engine.approvals import TAIL, lost_calls, tail
 from tertulia.engine.compiling import system_message
 from tertulia.engine.isolation import copy_blocks, own_blocks
 from tertulia.ports.store import Transaction
@@ -80,8 +79,7 @@ def _after(source: Conversation, message_id: str, tx: Transaction) -> int:
 
 def _running(history: Sequence[Message]) -> set[str]:
     """The calls at the end of a history that have no return and wait for nobody's answer."""
-    waiting = {call.id for call in pending_calls(history)}
-    return {call.id for call in unanswered(history)} - waiting
+    return {call.id for call in lost_calls(history)}
 
 
 def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tuple[int, ...]]:

@@ -8,16 +8,14 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import ContextTooLong, ProviderConnectionLost, ProviderContentFiltered
 from tertulia.domain.events import MessageAdded
-from tertulia.domain.ids import new_message_id
-from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
+from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.runs import StopReason
 from tertulia.engine.compaction import Compactor, Room
 from tertulia.engine.endings import Ending
 from tertulia.engine.steps import StepRecord
-from tertulia.engine.tool_calls import returned, run_calls
+from tertulia.engine.tool_calls import return_message, returned, run_calls
 from tertulia.engine.turn import Turn
 from tertulia.ports.provider import ModelRequest
 
@@ -141,7 +139,7 @@ async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCa
     async with aclosing(run_calls(calls, turn.tools, turn.tool_context, turn.rules, parallel=parallel)) as outcomes:
         async for call, outcome in outcomes:
             left -= 1
-            message = return_message(turn, returned(call, outcome), step.id if step else None)
+            message = return_message(returned(call, outcome), turn.run, step_id=step.id if step else None)
             # With the last return the step is over, and what its tools took is known.
             over = step.step("success", None, tools_ns=time.monotonic_ns() - begun) if step and left == 0 else None
             await turn.commit(
@@ -149,19 +147,3 @@ async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCa
                 messages=[message],
                 events=[MessageAdded(message)],
             )
-
-
-def return_message(turn: Turn, part: ToolReturnPart, step_id: str | None) -> Message:
-    """A tool's return as a message of the turn's conversation."""
-    return Message(
-        id=new_message_id(),
-        agent_id=turn.agent.id,
-        conversation_id=turn.conversation.id,
-        role="tool",
-        content=(part,),
-        created_at=utc_now(),
-        run_id=turn.run.id,
-        step_id=step_id,
-        name=part.name,
-        is_err=part.status == "error",
-    )

@@ -9,18 +9,15 @@ from functools import partial
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 
-from tertulia.context.pairing import interrupted_return, unanswered
-from tertulia.domain.clock import utc_now
+from tertulia.context.pairing import interrupted_return
 from tertulia.domain.errors import NotFound
-from tertulia.domain.events import Ended, Event, MessageAdded, Stopped
-from tertulia.domain.ids import new_message_id
-from tertulia.domain.messages import Message
+from tertulia.domain.events import Event, MessageAdded
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
-from tertulia.engine.approvals import pending_calls
+from tertulia.engine.approvals import lost_calls
 from tertulia.engine.endings import CRASHED
-from tertulia.engine.finish import activity_of
+from tertulia.engine.finish import activity_of, ended, last_events
+from tertulia.engine.tool_calls import return_message
 from tertulia.ports.store import EventChunk, Store, Transaction
 
 _log = structlog.get_logger(__name__)
@@ -52,36 +49,13 @@ async def end_if_unfinished(store: Store, run_id: str) -> None:
 def _end(run: Run, tx: Transaction) -> None:
     conversation = tx.conversations.get(run.conversation_id)
     history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
-    waiting = {call.id for call in pending_calls(history)}
-    returns = [
-        Message(
-            id=new_message_id(),
-            agent_id=run.agent_id,
-            conversation_id=conversation.id,
-            role="tool",
-            content=(interrupted_return(call),),
-            created_at=utc_now(),
-            run_id=run.id,
-            name=call.name,
-            is_err=True,
-        )
-        for call in unanswered(history)
-        if call.id not in waiting
-    ]
+    returns = [return_message(interrupted_return(call), run) for call in lost_calls(history)]
     if returns:
         tx.messages.append(conversation.id, returns)
-    failed = CRASHED.failed
-    ended = replace(
-        run,
-        status=CRASHED.status,
-        stop_reason=CRASHED.stop_reason,
-        completed_at=utc_now(),
-        error=msgspec.to_builtins(failed),
-    )
-    tx.runs.update(ended)
-    tx.agents.set_activity(run.agent_id, activity_of(ended))
-    events: list[Event] = [*map(MessageAdded, returns), Stopped(CRASHED.stop_reason)]
-    events += [failed, Ended()] if failed else [Ended()]
+    crashed = ended(run, CRASHED)
+    tx.runs.update(crashed)
+    tx.agents.set_activity(run.agent_id, activity_of(crashed))
+    events: list[Event] = [*map(MessageAdded, returns), *last_events(CRASHED)]
     chunks = tx.events.after(run.id, 0)
     first = chunks[-1].last + 1 if chunks else 1
     tx.events.append(run.id, EventChunk(first, first + len(events) - 1, msgspec.json.encode(events)))

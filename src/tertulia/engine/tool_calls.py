@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any, cast
 
 import msgspec
 import structlog
 
-from tertulia.domain.messages import ToolCallPart, ToolReturnPart
+from tertulia.domain.clock import utc_now
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
+from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome
 from tertulia.engine.tool_rules import ToolRules
 from tertulia.ports.tool import Tool, ToolContext
@@ -72,6 +76,24 @@ def returned(call: ToolCallPart, outcome: ToolOutcome) -> ToolReturnPart:
         status=outcome.status,
         stdout=outcome.stdout,
         stderr=outcome.stderr,
+    )
+
+
+def return_message(
+    part: ToolReturnPart, run: Run, *, step_id: str | None = None, now: datetime | None = None
+) -> Message:
+    """A call's return as a message of the run's conversation."""
+    return Message(
+        id=new_message_id(),
+        agent_id=run.agent_id,
+        conversation_id=run.conversation_id,
+        role="tool",
+        content=(part,),
+        created_at=now or utc_now(),
+        run_id=run.id,
+        step_id=step_id,
+        name=part.name,
+        is_err=part.status == "error",
     )
 
 
