@@ -42,6 +42,12 @@ class TextPart(Struct, frozen=True, gc=False, tag="text", tag_field="type"):
     signature: str | None = None
 
 
+class CitationsPart(Struct, frozen=True, gc=False, tag="citations", tag_field="type"):
+    """The sources of the text before it, each as the provider told it."""
+
+    citations: tuple[dict[str, Any], ...]
+
+
 class ImagePart(Struct, frozen=True, gc=False, tag="image", tag_field="type"):
     source: UrlImage | Base64Image | StoredImage
 
@@ -115,6 +121,7 @@ class NativePart(Struct, frozen=True, gc=False, tag="native", tag_field="type"):
 
 Part: TypeAlias = (
     TextPart
+    | CitationsPart
     | ImagePart
     | ReasoningPart
     | RedactedReasoningPart

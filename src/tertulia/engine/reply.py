@@ -4,11 +4,13 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
+from typing import Any
 
 from tertulia.domain.events import Event, HiddenReasoning, ReasoningDelta, TextDelta, ToolCallDelta
 from tertulia.domain.ids import new_message_id, new_tool_call_id, part_otid
 from tertulia.domain.messages import (
     Awaited,
+    CitationsPart,
     NativePart,
     OmittedReasoningPart,
     Part,
@@ -18,6 +20,7 @@ from tertulia.domain.messages import (
     ToolCallPart,
 )
 from tertulia.ports.provider import (
+    CitationsPiece,
     Finished,
     HiddenReasoningPiece,
     NativeItem,
@@ -31,9 +34,18 @@ from tertulia.ports.provider import (
 @dataclass(slots=True)
 class _Text:
     pieces: list[str] = field(default_factory=list[str])
+    signature: str | None = None
 
     def part(self) -> Part:
-        return TextPart("".join(self.pieces))
+        return TextPart("".join(self.pieces), self.signature)
+
+
+@dataclass(slots=True)
+class _Citations:
+    citations: list[dict[str, Any]]
+
+    def part(self) -> Part:
+        return CitationsPart(tuple(self.citations))
 
 
 @dataclass(slots=True)
@@ -67,10 +79,11 @@ class _Call:
     id: str
     name: str
     awaits: Awaited | None
+    signature: str | None = None
     pieces: list[str] = field(default_factory=list[str])
 
     def part(self) -> Part:
-        return ToolCallPart(self.id, self.name, "".join(self.pieces), awaits=self.awaits)
+        return ToolCallPart(self.id, self.name, "".join(self.pieces), self.signature, self.awaits)
 
 
 class Reply:
@@ -95,10 +108,10 @@ class Reply:
         self._at = created_at.timestamp()
         self._taken = taken
         self._awaits = awaits
-        self._parts: list[_Text | _Reasoning | _Hidden | _Native | _Call] = []
+        self._parts: list[_Text | _Citations | _Reasoning | _Hidden | _Native | _Call] = []
         self._calls: dict[int, tuple[int, _Call]] = {}
 
-    def push(self, event: ProviderEvent) -> Event | None:
+    def push(self, event: ProviderEvent) -> Event | None:  # noqa: PLR0911  one return for each kind of event
         """Take in an event; the delta that readers are shown, if it has one."""
         if isinstance(event, TextPiece):
             return self._text(event)
@@ -111,6 +124,9 @@ class Reply:
             return HiddenReasoning(self.message_id, self._otid(index), self._step_id, self._at, event.data)
         if isinstance(event, NativeItem):
             self._add(_Native(self._provider_type, event))
+            return None
+        if isinstance(event, CitationsPiece):
+            self._cite(event)
             return None
         self.finished = event
         return None
@@ -126,13 +142,17 @@ class Reply:
         return kept if any(isinstance(part, TextPart) for part in kept) else ()
 
     def _text(self, piece: TextPiece) -> Event | None:
-        if not piece.text:
+        if not piece.text and piece.signature is None:
             return None
         last = self._parts[-1] if self._parts else None
-        if not isinstance(last, _Text):
+        # A signature ends the text that it is of.
+        if not isinstance(last, _Text) or last.signature is not None:
             last = _Text()
             self._add(last)
         last.pieces.append(piece.text)
+        last.signature = piece.signature
+        if not piece.text:
+            return None
         otid = self._otid(len(self._parts) - 1)
         return TextDelta(self.message_id, otid, self._step_id, self._at, piece.text)
 
@@ -158,6 +178,7 @@ class Reply:
             index = self._add(call)
             self._calls[piece.index] = (index, call)
         call.pieces.append(piece.arguments)
+        call.signature = piece.signature or call.signature
         return ToolCallDelta(
             self.message_id,
             self._otid(index),
@@ -169,12 +190,19 @@ class Reply:
             call.awaits,
         )
 
+    def _cite(self, piece: CitationsPiece) -> None:
+        last = self._parts[-1] if self._parts else None
+        if isinstance(last, _Citations):
+            last.citations.extend(piece.citations)
+        else:
+            self._add(_Citations(list(piece.citations)))
+
     def _unique(self, call_id: str | None) -> str:
         """Some servers number the calls of every reply from zero; a history needs each id once."""
         mine = any(call.id == call_id for _, call in self._calls.values())
         return new_tool_call_id() if not call_id or mine or call_id in self._taken else call_id
 
-    def _add(self, part: _Text | _Reasoning | _Hidden | _Native | _Call) -> int:
+    def _add(self, part: _Text | _Citations | _Reasoning | _Hidden | _Native | _Call) -> int:
         self._parts.append(part)
         return len(self._parts) - 1
 

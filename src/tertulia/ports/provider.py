@@ -50,7 +50,17 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
+    """Visible text. ``signature`` is of the whole text it ends, and may come alone, with empty text."""
+
     text: str
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CitationsPiece:
+    """Sources of the text before it, each as the provider tells it."""
+
+    citations: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +80,21 @@ class HiddenReasoningPiece:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallPiece:
-    """A piece of the index-th tool call of the reply. ``id`` and ``name`` come with the first piece of it."""
+    """A piece of the index-th tool call of the reply. ``id`` and ``name`` come with the first piece of it.
+
+    ``signature`` is the provider's own of the call, to hand back with it; any piece may bring it.
+    """
 
     index: int
     arguments: str
     id: str | None = None
     name: str | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NativeItem:
-    """An item of the provider's own to store and hand back verbatim next turn."""
+    """An item of the provider's own to store and hand back verbatim next turn, at this place of the reply."""
 
     item: dict[str, Any]
 
@@ -102,7 +116,9 @@ class Finished:
     logprobs: dict[str, Any] | None = None
 
 
-ProviderEvent: TypeAlias = TextPiece | ReasoningPiece | HiddenReasoningPiece | ToolCallPiece | NativeItem | Finished
+ProviderEvent: TypeAlias = (
+    TextPiece | CitationsPiece | ReasoningPiece | HiddenReasoningPiece | ToolCallPiece | NativeItem | Finished
+)
 
 
 class Provider(Protocol):
