@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tertulia.context.pairing import paired
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import (
     ApprovalPart,
@@ -34,6 +33,7 @@ from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic_encoding import MessagesEncoder
 from tertulia.providers.anthropic_settings import HABITS
 from tests.support.anthropic_requests import find_violations
+from tests.support.histories import any_history
 
 HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01"}
 SEARCH = ToolSpec(
@@ -317,9 +317,8 @@ def test_tools_of_the_past_are_named_where_none_is_on_offer() -> None:
     assert "tools" not in body_of(message("user", "hi"), tools=())
 
 
-_TEXT = st.text(max_size=5)
-_PARTS = st.one_of(
-    _TEXT.map(TextPart),
+_PARTS: st.SearchStrategy[Part] = st.one_of(
+    st.text(max_size=5).map(TextPart),
     st.just(THOUGHTS[0]),
     st.just(THOUGHTS[1]),
     st.sampled_from(
@@ -328,32 +327,7 @@ _PARTS = st.one_of(
 )
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> list[Message]:
-    """Any order of roles, with calls that are answered sooner, later or never."""
-    found: list[Message] = []
-    open_calls: list[str] = []
-    for number in range(draw(st.integers(0, 12))):
-        role: Role = draw(st.sampled_from(["user", "assistant", "system", "tool", "approval", "summary"]))
-        parts = draw(st.lists(_PARTS, max_size=3))
-        model = draw(st.sampled_from([MINE, "openai/gpt-5", None])) if role == "assistant" else None
-        if role == "assistant":
-            calls = [f"call.{number}.{index}" for index in range(draw(st.integers(0, 2)))]
-            open_calls += calls
-            found.append(message(role, *parts, *map(called, calls), model=model))
-        elif role == "tool":
-            if open_calls:
-                answered = draw(st.sampled_from(open_calls))
-                open_calls.remove(answered)
-                found.append(message(role, returned(answered, draw(_TEXT))))
-        elif role == "approval":
-            found.append(message(role, ApprovalPart("x", approve=True)))
-        else:
-            found.append(message(role, *parts))
-    return [*paired(found), message("user", "go on")]
-
-
 @settings(deadline=None)
-@given(history=histories())
+@given(history=any_history(_PARTS, [MINE, "openai/gpt-5", None]))
 def test_any_history_is_one_the_service_takes(history: list[Message]) -> None:
     body_of(*history)

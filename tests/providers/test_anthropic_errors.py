@@ -10,14 +10,16 @@ from tertulia.domain.errors import (
     ProviderBadRequest,
     ProviderContentFiltered,
     ProviderError,
+    ProviderFailed,
     ProviderModelNotFound,
     ProviderOverloaded,
     ProviderPermissionError,
+    ProviderQuotaUsedUp,
     ProviderRateLimited,
     ProviderTimeout,
 )
-from tertulia.providers.anthropic_errors import ReplyTooLong, error_in_reply, error_of_status, is_quota_used_up
-from tertulia.providers.chat_errors import Subject
+from tertulia.providers.anthropic_errors import ReplyTooLong, error_in_reply, error_of_status
+from tertulia.providers.failures import Subject
 
 SUBJECT = Subject(name="anthropic", endpoint="http://127.0.0.1:1", key_hint="Set ANTHROPIC_API_KEY.", model="claude-x")
 
@@ -33,15 +35,16 @@ RECORDED: list[tuple[int, object, type[ProviderError]]] = [
     (404, error("not_found_error", "model: claude-x"), ProviderModelNotFound),
     (404, error("not_found_error", "Not Found"), ProviderBadRequest),
     (404, "<html>nginx</html>", ProviderBadRequest),
+    (307, "", ProviderBadRequest),
     (413, error("request_too_large", "Request exceeds the maximum size"), ContextTooLong),
     (429, error("rate_limit_error", "This request would exceed your organization's rate limit"), ProviderRateLimited),
     (
         400,
         error("invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
-        ProviderRateLimited,
+        ProviderQuotaUsedUp,
     ),
-    (402, error("billing_error", "Payment required"), ProviderRateLimited),
-    (500, error("api_error", "Internal server error"), ProviderError),
+    (402, error("billing_error", "Payment required"), ProviderQuotaUsedUp),
+    (500, error("api_error", "Internal server error"), ProviderFailed),
     (504, error("timeout_error", "Request timed out"), ProviderTimeout),
     (529, error("overloaded_error", "Overloaded"), ProviderOverloaded),
     (529, None, ProviderOverloaded),
@@ -98,5 +101,8 @@ def test_an_error_event_is_known_by_its_type_alone() -> None:
 
 
 def test_a_quota_used_up_says_that_waiting_does_not_help() -> None:
-    assert is_quota_used_up(b'{"error": {"message": "You have reached your specified API usage limits."}}')
-    assert not is_quota_used_up(b'{"error": {"message": "This request would exceed the rate limit"}}')
+    for message, may_pass in (
+        ("You have reached your specified API usage limits.", False),
+        ("This request would exceed the rate limit", True),
+    ):
+        assert error_of_status(429, error("rate_limit_error", message), SUBJECT).may_pass is may_pass

@@ -5,7 +5,6 @@ import gzip
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -18,11 +17,13 @@ from tertulia.domain.errors import (
     ProviderError,
     ProviderMalformedReply,
     ProviderOverloaded,
+    ProviderQuotaUsedUp,
     ProviderRateLimited,
     ProviderTimeout,
     ProviderUnreachable,
 )
 from tertulia.domain.models import ModelSettings
+from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
     Finished,
@@ -30,11 +31,12 @@ from tertulia.ports.provider import (
     ModelRequest,
     ProviderEvent,
     ReasoningPiece,
+    Retrying,
     TextPiece,
 )
 from tertulia.providers.anthropic_messages import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.provider_types import BY_PREFIX
+from tests.support import asking
 from tests.support.anthropic_endpoint import (
     AnthropicEndpoint,
     Failure,
@@ -53,12 +55,6 @@ from tests.support.raw_http import SSE_HEAD, Abort, Hang, RawServer, Step, chunk
 REQUEST = ModelRequest(model="claude-sonnet-4-5", system="Be terse.", messages=())
 HELLO = [TextPiece("Hél"), TextPiece("lo")]
 ONCE = (START, begun(0, "text", text=""), filled(0, "text", text="Once"))
-
-
-@pytest.fixture
-async def server() -> AsyncGenerator[RawServer, None]:
-    async with RawServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -89,23 +85,15 @@ def make(url: str, provider_type: str = "anthropic", **fields: Any) -> Anthropic
 
 
 async def ask(provider: AnthropicProvider, request: ModelRequest = REQUEST) -> list[ProviderEvent]:
-    async with aclosing(provider.stream(request)) as stream:
-        return [event async for event in stream]
+    return await asking.ask(provider, request)
 
 
 async def ask_once(url: str, request: ModelRequest = REQUEST, **fields: Any) -> list[ProviderEvent]:
-    provider = make(url, **fields)
-    try:
-        return await ask(provider, request)
-    finally:
-        await provider.close()
+    return await asking.ask_once(make(url, **fields), request)
 
 
 async def failure(provider: AnthropicProvider, kind: type[ProviderError]) -> ProviderError:
-    with pytest.raises(kind) as caught:
-        await ask(provider)
-    assert type(caught.value) is kind
-    return caught.value
+    return await asking.failure(provider, kind, REQUEST)
 
 
 async def test_what_is_sent_is_what_encode_gives(server: RawServer, provider: AnthropicProvider) -> None:
@@ -220,7 +208,7 @@ async def test_an_error_inside_the_stream_is_what_it_says_and_the_next_request_w
     endpoint: AnthropicEndpoint, acts: list[Any], kind: type[ProviderError]
 ) -> None:
     endpoint.script(acts, text("better"))
-    provider = make(endpoint.url, retries=2)
+    provider = make(endpoint.url, retries=0)
     await failure(provider, kind)
     assert (await ask(provider))[0] == TextPiece("better")
     assert len(endpoint.requests) == 2
@@ -259,7 +247,9 @@ async def test_nobody_at_the_address_is_told_with_the_address() -> None:
 @pytest.mark.parametrize("status", [500, 529])
 async def test_a_request_is_tried_again_before_the_first_token(server: RawServer, status: int) -> None:
     server.script(response(status, b"{}", "retry-after-ms: 1"), chunked(*WHOLE))
-    assert (await ask_once(server.url, retries=1))[:-1] == HELLO
+    retry, *events = await ask_once(server.url, retries=1)
+    assert isinstance(retry, Retrying)
+    assert events[:-1] == HELLO
     first, second = server.requests
     assert first.body == second.body
 
@@ -273,16 +263,24 @@ async def test_a_request_is_never_tried_again_after_the_first_token(server: RawS
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "kind"),
     [
-        response(429, b'{"error": {"type": "rate_limit_error", "message": "wait"}}', "retry-after: 60"),
-        response(429, b'{"error": {"type": "rate_limit_error", "message": "You have reached your usage limit."}}'),
+        (
+            response(429, b'{"error": {"type": "rate_limit_error", "message": "wait"}}', "retry-after: 60"),
+            ProviderRateLimited,
+        ),
+        (
+            response(429, b'{"error": {"type": "rate_limit_error", "message": "You have reached your usage limit."}}'),
+            ProviderQuotaUsedUp,
+        ),
     ],
 )
-async def test_what_waiting_does_not_mend_soon_is_told_at_once(server: RawServer, refusal: Sequence[Step]) -> None:
+async def test_what_waiting_does_not_mend_soon_is_told_at_once(
+    server: RawServer, refusal: Sequence[Step], kind: type[ProviderError]
+) -> None:
     server.script(refusal)
     provider = make(server.url, retries=2)
-    await failure(provider, ProviderRateLimited)
+    await failure(provider, kind)
     assert len(server.requests) == 1
     await provider.close()
 
@@ -362,8 +360,9 @@ async def test_the_connection_is_used_again(server: RawServer, provider: Anthrop
 def test_building_a_catalogue_imports_no_sdk() -> None:
     code = (
         "import sys; from tertulia.providers.catalogue import build_catalogue; "
-        "from tertulia.settings import Endpoint, ProviderSettings; "
-        "e = Endpoint(name='anthropic', kind='anthropic', base_url='http://127.0.0.1:1'); "
+        "from tertulia.provider_settings import Endpoint, ProviderSettings; "
+        "from tertulia.domain.provider_types import BY_PREFIX; "
+        "e = Endpoint(name='anthropic', type=BY_PREFIX['anthropic'], base_url='http://127.0.0.1:1'); "
         "build_catalogue(ProviderSettings(endpoints=(e,)), None).resolve('anthropic/claude-sonnet-4-5'); "
         "sys.exit(any(name in sys.modules for name in ('anthropic', 'openai', 'httpx2', 'httpx')))"
     )

@@ -7,12 +7,12 @@ import pytest
 
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
+from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic_messages import AnthropicProvider
 from tertulia.providers.anthropic_schema import closed_schema
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.provider_types import BY_PREFIX
 from tests.support.anthropic_requests import find_violations
 
 HEADERS = {"x-api-key": "sk", "anthropic-version": "2023-06-01"}

@@ -8,6 +8,7 @@ import pytest
 from tertulia.domain.errors import (
     ProviderConnectionLost,
     ProviderError,
+    ProviderFailed,
     ProviderMalformedReply,
     ProviderOverloaded,
     ProviderRateLimited,
@@ -24,7 +25,7 @@ from tertulia.ports.provider import (
     ToolCallPiece,
 )
 from tertulia.providers.anthropic_stream import ReplyReader, usage_of
-from tertulia.providers.chat_errors import Subject
+from tertulia.providers.failures import Subject
 from tertulia.providers.sse import EventDecoder
 from tests.support.anthropic_raw import PING, START, STOP, WHOLE, begun, ended, event, filled, stopped
 
@@ -228,8 +229,8 @@ def test_later_counts_replace_earlier_ones() -> None:
     [
         ({"type": "overloaded_error", "message": "Overloaded"}, ProviderOverloaded),
         ({"type": "rate_limit_error", "message": "slow down"}, ProviderRateLimited),
-        ({"type": "api_error", "message": "Internal server error"}, ProviderError),
-        (None, ProviderError),
+        ({"type": "api_error", "message": "Internal server error"}, ProviderFailed),
+        (None, ProviderFailed),
     ],
 )
 def test_an_error_in_the_middle_is_raised_as_what_it_is(error: Any, kind: type[ProviderError]) -> None:

@@ -1,30 +1,36 @@
 """Which provider answers for a handle, and what is said where none does."""
 
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import PROVIDER_TYPES, ModelSettings
+from tertulia.domain.provider_types import BY_PREFIX, ProviderType
+from tertulia.domain.provider_types import PROVIDER_TYPES as ROWS
+from tertulia.provider_settings import Endpoint, ProviderSettings
 from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
-from tertulia.providers.provider_types import PROVIDER_TYPES as ROWS
-from tertulia.settings import Endpoint, ProviderSettings
 from tests.support.raw_http import RawServer, response
 from tests.support.scripted import ScriptedProvider
 
 NOWHERE = "http://127.0.0.1:1/v1"
 EVERYTHING = ProviderSettings(
     endpoints=(
-        Endpoint(name="openai", kind="openai", base_url="https://api.openai.com/v1", api_key="sk"),
-        Endpoint(name="ollama", kind="ollama", base_url=NOWHERE),
-        Endpoint(name="vllm", kind="vllm", base_url=NOWHERE),
-        Endpoint(name="lmstudio_openai", kind="lmstudio", base_url=NOWHERE),
-        Endpoint(name="llamacpp", kind="llamacpp", base_url=NOWHERE),
-        Endpoint(name="anthropic", kind="anthropic", base_url="http://127.0.0.1:1", api_key="sk"),
-        Endpoint(name="moonshot_coding", kind="moonshot_coding", base_url="http://127.0.0.1:1", api_key="sk"),
-        Endpoint(name="box", kind="compatible", base_url=NOWHERE, models=("a", "b")),
+        Endpoint(name="openai", type=BY_PREFIX["openai"], base_url="https://api.openai.com/v1", api_key="sk"),
+        Endpoint(name="ollama", type=BY_PREFIX["ollama"], base_url=NOWHERE),
+        Endpoint(name="vllm", type=BY_PREFIX["vllm"], base_url=NOWHERE),
+        Endpoint(name="lmstudio_openai", type=BY_PREFIX["lmstudio"], base_url=NOWHERE),
+        Endpoint(name="llamacpp", type=BY_PREFIX["llamacpp"], base_url=NOWHERE),
+        Endpoint(name="anthropic", type=BY_PREFIX["anthropic"], base_url="http://127.0.0.1:1", api_key="sk"),
+        Endpoint(
+            name="moonshot_coding", type=BY_PREFIX["moonshot_coding"], base_url="http://127.0.0.1:1", api_key="sk"
+        ),
+        Endpoint(name="box", base_url=NOWHERE, models=("a", "b")),
     )
 )
+KEYS = {"chatgpt_oauth": '{"access_token": "a", "refresh_token": "r"}'}
 NOTHING = build_catalogue(ProviderSettings(), None)
 
 
@@ -76,7 +82,10 @@ async def test_a_handle_without_both_of_its_parts_is_refused(handle: str) -> Non
         ("openai/gpt-4o", "OPENAI_API_KEY"),
         ("openai-proxy/gpt-4o", "OPENAI_API_KEY"),
         ("ollama/llama3", "OLLAMA_BASE_URL"),
-        ("vllm/x", "VLLM_API_BASE"),
+        ("vllm/x", "VLLM_BASE_URL"),
+        ("azure/x", "AZURE_API_KEY and AZURE_BASE_URL"),
+        ("bedrock/x", "AWS_ACCESS_KEY_ID"),
+        ("chatgpt-plus-pro/x", "tertulia login chatgpt"),
         ("lmstudio/x", "LMSTUDIO_BASE_URL"),
         ("llamacpp/x", "LLAMACPP_BASE_URL"),
         ("anthropic/x", "ANTHROPIC_API_KEY"),
@@ -90,19 +99,32 @@ async def test_a_provider_that_is_not_configured_is_refused_with_what_to_set(han
             ask(handle)
 
 
-NOT_BUILT = sorted(set(PROVIDER_TYPES) - {"openai", "anthropic", "moonshot_coding"})
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_every_type_has_an_adapter_that_loads_nothing(row: ProviderType) -> None:
+    endpoint = Endpoint(name=row.name, type=row, base_url="http://127.0.0.1:1/v1", api_key=KEYS.get(row.name, "sk"))
+    catalogue = build_catalogue(ProviderSettings(endpoints=(endpoint,)), None)
+    for prefix in row.prefixes:
+        card = catalogue.resolve(f"{prefix}/some-model")[1]
+        assert (card.handle, card.provider_type) == (f"{row.name}/some-model", row.provider_type)
+    for kind in PROVIDER_TYPES:
+        fits = catalogue.fits(f"{row.name}/some-model", ModelSettings(provider_type=kind))
+        assert fits == (kind in row.settings_types)
 
 
-@pytest.mark.parametrize("provider_type", NOT_BUILT)
-async def test_a_provider_without_an_adapter_can_be_named_but_not_asked(
-    catalogue: ProviderCatalogue, provider_type: str
-) -> None:
-    handle = f"{provider_type}/some-model"
-    card = catalogue.card(handle)
-    assert (card.handle, card.provider_type) == (handle, provider_type)
-    catalogue.check_settings(handle, ModelSettings(provider_type=provider_type))
-    with pytest.raises(InvalidArgument, match=rf"no adapter for the provider '{provider_type}'"):
-        catalogue.resolve(handle)
+def test_the_adapters_of_all_types_import_no_sdk() -> None:
+    code = (
+        "import sys; from tertulia.domain.provider_types import PROVIDER_TYPES; "
+        "from tertulia.provider_settings import Endpoint, ProviderSettings; "
+        "from tertulia.providers.catalogue import build_catalogue; "
+        f"keys = {KEYS!r}; "
+        "endpoints = [Endpoint(name=row.name, type=row, base_url='http://127.0.0.1:1/v1', "
+        "api_key=keys.get(row.name, 'k')) for row in PROVIDER_TYPES]; "
+        "catalogue = build_catalogue(ProviderSettings(endpoints=tuple(endpoints)), None); "
+        "[catalogue.resolve(f'{row.name}/model') for row in PROVIDER_TYPES]; "
+        "sys.exit(sorted({'openai', 'anthropic', 'google.genai', 'aiobotocore', 'botocore', 'httpx', 'httpx2'} "
+        "& set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_type_of_settings_has_a_row() -> None:
@@ -150,7 +172,7 @@ async def test_what_a_provider_cannot_express_is_refused_when_it_is_set(
 
 @pytest.mark.parametrize(("base_url", "known"), [("https://api.openai.com/v1", False), (NOWHERE, True)])
 async def test_openai_proxy_is_openai_at_another_address(base_url: str, known: bool) -> None:
-    endpoint = Endpoint(name="openai", kind="openai", base_url=base_url, api_key="sk")
+    endpoint = Endpoint(name="openai", type=BY_PREFIX["openai"], base_url=base_url, api_key="sk")
     catalogue = build_catalogue(ProviderSettings(endpoints=(endpoint,)), None)
     if known:
         assert catalogue.resolve("openai-proxy/gpt-4o")[1].handle == "openai/gpt-4o"
@@ -174,9 +196,9 @@ async def test_without_a_default_the_retired_servers_handles_name_nothing() -> N
 async def test_a_provider_that_is_down_hides_no_other() -> None:
     async with RawServer(response(200, b'{"data": [{"id": "up"}, {"id": "nomic-embed-text"}]}')) as server:
         endpoints = (
-            Endpoint(name="down", kind="compatible", base_url=NOWHERE),
-            Endpoint(name="named", kind="compatible", base_url=NOWHERE, models=("a",)),
-            Endpoint(name="up", kind="compatible", base_url=server.url),
+            Endpoint(name="down", base_url=NOWHERE),
+            Endpoint(name="named", base_url=NOWHERE, models=("a",)),
+            Endpoint(name="up", base_url=server.url),
         )
         catalogue = build_catalogue(ProviderSettings(endpoints=endpoints), None, others=(ScriptedProvider(),))
         assert [card.handle for card in await catalogue.models()] == ["scripted/model", "named/a", "up/up"]
@@ -185,7 +207,7 @@ async def test_a_provider_that_is_down_hides_no_other() -> None:
 
 
 async def test_the_default_model_is_the_first_of_the_list() -> None:
-    endpoint = Endpoint(name="box", kind="compatible", base_url=NOWHERE, models=("a", "b", "c"))
+    endpoint = Endpoint(name="box", base_url=NOWHERE, models=("a", "b", "c"))
     catalogue = build_catalogue(ProviderSettings(endpoints=(endpoint,)), "box/b", others=(ScriptedProvider(),))
     assert [card.handle for card in await catalogue.models()] == ["box/b", "scripted/model", "box/a", "box/c"]
     await catalogue.close()

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.messages import (
     ApprovalPart,
     Base64Image,
@@ -27,32 +26,10 @@ from tertulia.domain.messages import (
     ToolReturnPart,
     UrlImage,
 )
-from tertulia.domain.models import ModelSettings
-from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.chat_encoding import ChatEncoder, FragmentCache
-from tertulia.providers.quirks import Quirks, quirks_of
-from tests.support.openai_requests import find_violations
-
-SEARCH = ToolSpec(
-    id="tool-1",
-    name="search",
-    description="Finds things.",
-    parameters={
-        "type": "object",
-        "properties": {"query": {"type": "string"}, "limit": {"type": "integer", "default": 5}},
-        "required": ["query"],
-    },
-    tool_type="letta_core",
-)
-ANYTHING = ToolSpec(
-    id="tool-2",
-    name="anything",
-    description="Takes any object.",
-    parameters={"type": "object", "properties": {}, "additionalProperties": True},
-    tool_type="custom",
-)
-
+from tertulia.providers.chat_encoding import FragmentCache
+from tests.support.chat_bodies import body_of, provider, settings
+from tests.support.tool_specs import ANYTHING, SEARCH
 
 _numbers = count(1)
 
@@ -69,28 +46,11 @@ def message(role: Role, *parts: Part, id_: str = "", **fields: Any) -> Message:
     )
 
 
-def body_of(
-    *messages: Message, quirks: Quirks | None = None, stream_usage: bool = True, **fields: Any
-) -> dict[str, Any]:
-    request = ModelRequest(model=fields.pop("model", "gpt-4o"), system="Be terse.", messages=messages, **fields)
-    encoder = ChatEncoder("box", quirks or Quirks())
-    encoded = encoder.encode(request, stream_usage=stream_usage)
-    assert encoder.encode(request, stream_usage=stream_usage) == encoded, "kept fragments must not change the bytes"
-    body: dict[str, Any] = msgspec.json.decode(encoded)
-    path = "/v1/chat/completions" if not (quirks and quirks.reasoning_back) else "/compatible/v1/chat/completions"
-    assert find_violations(path, {"authorization": "Bearer k"}, body) == []
-    return body
-
-
 def sent(*messages: Message, **fields: Any) -> list[dict[str, Any]]:
     """What the messages become, without the system prompt."""
     system, *rest = body_of(*messages, **fields)["messages"]
     assert system == {"role": "system", "content": "Be terse."}
     return rest
-
-
-def settings(**fields: Any) -> ModelSettings:
-    return ModelSettings(provider_type="openai", **fields)
 
 
 def test_only_what_was_asked_for_is_sent() -> None:
@@ -158,12 +118,40 @@ def test_a_reply_with_nothing_to_say_is_left_out(parts: tuple[Part, ...]) -> Non
     ]
 
 
-def test_reasoning_goes_back_only_to_servers_that_want_it() -> None:
-    reply = message("assistant", ReasoningPart("hm"), TextPart("yes"))
-    assert sent(reply) == [{"role": "assistant", "content": "yes"}]
-    assert sent(reply, quirks=Quirks(reasoning_back=True)) == [
-        {"role": "assistant", "content": "yes", "reasoning_content": "hm"}
-    ]
+@pytest.mark.parametrize(
+    ("at", "model", "back"),
+    [
+        ("v1", "v1/m", {}),
+        ("groq", "groq/m", {}),
+        ("deepseek", "deepseek/m", {"reasoning_content": "hm"}),
+        ("deepseek", "anthropic/m", {"reasoning_content": " "}),
+        ("deepseek", None, {"reasoning_content": " "}),
+        ("moonshot", "moonshot/m", {"reasoning_content": "hm"}),
+        ("zai", "zai/m", {"reasoning_content": "hm"}),
+        ("zai", "zai_coding/m", {}),
+        ("zai", "openrouter/m", {}),
+        ("openrouter", "openrouter/m", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
+        ("openrouter", "deepseek/m", {}),
+    ],
+)
+def test_reasoning_goes_back_to_who_wrote_it_and_wants_it(at: str, model: str | None, back: dict[str, Any]) -> None:
+    details = NativePart("openrouter", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]})
+    reply = message("assistant", ReasoningPart("hm"), TextPart("yes"), details, model=model)
+    assert sent(reply, at=at) == [{"role": "assistant", "content": "yes", **back}]
+
+
+def test_mistral_gets_ids_of_nine_letters_and_no_names() -> None:
+    call_id = "call_0123456789abcdef"
+    call = ToolCallPart(call_id, "search", "{}")
+    user, reply, returned = sent(
+        message("user", TextPart("Hi"), name="Zoe"),
+        message("assistant", call, ToolCallPart("aB3dE6gH9", "search", "{}")),
+        message("tool", ToolReturnPart(call_id, "search", "x"), ToolReturnPart("aB3dE6gH9", "search", "y")),
+        at="mistral",
+    )[:3]
+    assert "name" not in user
+    assert reply["tool_calls"][0]["id"] == returned["tool_call_id"]
+    assert reply["tool_calls"][1]["id"] == "aB3dE6gH9"
 
 
 def test_images_are_parts_of_what_the_user_says() -> None:
@@ -295,104 +283,8 @@ def test_the_requests_own_word_on_parallel_calls_counts_before_the_settings() ->
     assert body["parallel_tool_calls"] is False
 
 
-def test_every_setting_that_was_set_is_sent() -> None:
-    body = body_of(
-        settings=settings(
-            temperature=0.0,
-            max_output_tokens=100,
-            reasoning={"reasoning_effort": "low"},
-            verbosity="high",
-            response_format={"type": "json_object"},
-        )
-    )
-    assert {key: body[key] for key in body if key not in {"model", "messages", "stream", "stream_options"}} == {
-        "temperature": 0.0,
-        "max_tokens": 100,
-        "reasoning_effort": "low",
-        "verbosity": "high",
-        "response_format": {"type": "json_object"},
-    }
-
-
-@pytest.mark.parametrize(
-    ("model", "quirks", "name"),
-    [
-        ("gpt-4o", Quirks(max_tokens="max_completion_tokens"), "max_completion_tokens"),
-        ("llama3", Quirks(), "max_tokens"),
-        ("gpt-5-mini", Quirks(), "max_completion_tokens"),
-        ("openai/o3-mini", Quirks(), "max_completion_tokens"),
-    ],
-)
-def test_the_length_of_a_reply_is_limited_under_the_name_that_is_understood(
-    model: str, quirks: Quirks, name: str
-) -> None:
-    body = body_of(model=model, quirks=quirks, settings=settings(max_output_tokens=7))
-    assert {key: body[key] for key in body if key.startswith("max_")} == {name: 7}
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"type": "text"}, {"type": "text"}),
-        ({"type": "json_object"}, {"type": "json_object"}),
-        (
-            {"type": "json_schema", "json_schema": {"type": "object"}},
-            {"type": "json_schema", "json_schema": {"name": "response", "schema": {"type": "object"}}},
-        ),
-        (
-            {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}},
-            {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}},
-        ),
-    ],
-)
-def test_response_formats_are_wrapped_as_the_dialect_wants(given: dict[str, Any], said: dict[str, Any]) -> None:
-    assert body_of(settings=settings(response_format=given))["response_format"] == said
-
-
-@pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"effort": "high"}, "effort"),
-        ({"thinking": {"type": "enabled"}}, "thinking"),
-        ({"thinking_config": {"include_thoughts": True}}, "thinking_config"),
-        ({"response_schema": {"type": "text"}}, "response_schema"),
-        ({"tool_call_parser": "glm47"}, "tool_call_parser"),
-        ({"reasoning": {"reasoning_effort": "low", "summary": "auto"}}, "reasoning.summary"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
-        ({"response_format": {"type": "xml"}}, "response_format"),
-    ],
-)
-def test_a_setting_that_cannot_be_said_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
-    with pytest.raises(InvalidArgument, match=named):
-        body_of(settings=settings(**wrong))
-
-
-def test_servers_without_stream_options_get_none() -> None:
-    assert "stream_options" not in body_of(stream_usage=False)
-
-
-def test_the_cache_key_goes_only_where_it_is_known() -> None:
-    assert "prompt_cache_key" not in body_of(cache_key="conv-1")
-    assert body_of(cache_key="conv-1", quirks=Quirks(cache_key=True))["prompt_cache_key"] == "conv-1"
-
-
-@pytest.mark.parametrize(
-    ("base_url", "quirks"),
-    [
-        ("https://api.openai.com/v1", Quirks(max_tokens="max_completion_tokens", cache_key=True)),
-        ("https://mine.openai.azure.com/openai/v1", Quirks(max_tokens="max_completion_tokens", cache_key=True)),
-        ("https://notopenai.com/v1", Quirks()),
-        ("http://127.0.0.1:11434/v1", Quirks()),
-        ("https://api.deepseek.com/v1", Quirks(reasoning_back=True)),
-        ("https://api.moonshot.ai/v1", Quirks(reasoning_back=True)),
-    ],
-)
-def test_quirks_go_with_the_host_that_answers(base_url: str, quirks: Quirks) -> None:
-    assert quirks_of(base_url) == quirks
-
-
 def test_a_message_is_encoded_once() -> None:
-    encoder = ChatEncoder("box", Quirks())
+    encoder = provider("box")
     first = message("user", TextPart("first"), id_="message-1")
     encoder.encode(ModelRequest(model="m", system="", messages=[first]))
     changed = message("user", TextPart("second"), id_="message-1")  # never happens: what has an id does not change

@@ -10,13 +10,16 @@ from tertulia.domain.errors import (
     ProviderBadRequest,
     ProviderContentFiltered,
     ProviderError,
+    ProviderFailed,
     ProviderModelNotFound,
     ProviderOverloaded,
     ProviderPermissionError,
+    ProviderQuotaUsedUp,
     ProviderRateLimited,
     ProviderTimeout,
 )
-from tertulia.providers.chat_errors import Subject, error_of_status
+from tertulia.providers.chat_errors import NoSuchService, error_of_status
+from tertulia.providers.failures import Subject
 
 SUBJECT = Subject(name="box", endpoint="http://127.0.0.1:1/v1", key_hint="Set BOX_KEY.", model="m")
 
@@ -165,14 +168,14 @@ MEANINGS: list[tuple[int, object, type[ProviderError]]] = [
     (401, "", ProviderAuthenticationError),
     (403, error("Project does not have access to model"), ProviderPermissionError),
     (403, error("Your input was flagged", code=403), ProviderContentFiltered),
-    (402, error("Insufficient Balance"), ProviderRateLimited),
+    (402, error("Insufficient Balance"), ProviderQuotaUsedUp),
     (404, error("The model `x` does not exist", code="model_not_found"), ProviderModelNotFound),
     (404, error("The model `x` does not exist."), ProviderModelNotFound),
     (404, error("model 'x' not found, try pulling it first"), ProviderModelNotFound),
     (400, error("x is not a valid model ID"), ProviderModelNotFound),
     (400, error("invalid model ID"), ProviderModelNotFound),
-    (404, {"detail": "Not Found"}, ProviderBadRequest),
-    (404, "404 page not found", ProviderBadRequest),
+    (404, {"detail": "Not Found"}, NoSuchService),
+    (404, "404 page not found", NoSuchService),
     (400, error("Unsupported value: 'temperature'"), ProviderBadRequest),
     (
         400,
@@ -204,12 +207,12 @@ MEANINGS: list[tuple[int, object, type[ProviderError]]] = [
     (408, "", ProviderTimeout),
     (504, "<html>Gateway Time-out</html>", ProviderTimeout),
     (429, error("Rate limit reached for requests", code="rate_limit_exceeded"), ProviderRateLimited),
-    (429, error("You exceeded your current quota", code="insufficient_quota"), ProviderRateLimited),
+    (429, error("You exceeded your current quota", code="insufficient_quota"), ProviderQuotaUsedUp),
     (503, error("Loading model"), ProviderOverloaded),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, ProviderOverloaded),
     (500, error("The engine is currently overloaded"), ProviderOverloaded),
-    (500, error("The server had an error"), ProviderError),
-    (502, "<html>Bad Gateway</html>", ProviderError),
+    (500, error("The server had an error"), ProviderFailed),
+    (502, "<html>Bad Gateway</html>", ProviderFailed),
     (400, [{"error": {"code": 400, "message": "a list around it"}}], ProviderBadRequest),
 ]
 

@@ -14,7 +14,15 @@ from tertulia.domain.errors import (
     ProviderRateLimited,
 )
 from tertulia.domain.runs import Usage
-from tertulia.ports.provider import Finished, ProviderEvent, ReasoningPiece, TextPiece, ToolCallPiece
+from tertulia.ports.provider import (
+    CitationsPiece,
+    Finished,
+    NativeItem,
+    ProviderEvent,
+    ReasoningPiece,
+    TextPiece,
+    ToolCallPiece,
+)
 from tertulia.providers.chat_stream import ReplyReader
 from tertulia.providers.endpoint import EndpointConfig
 
@@ -32,8 +40,10 @@ def call(index: int | None = None, **fields: Any) -> dict[str, Any]:
     return chunk(tool_calls=[piece])
 
 
-def read(*chunks: dict[str, Any] | bytes, done: bool = True) -> tuple[list[ProviderEvent], Finished]:
-    reader = ReplyReader(SUBJECT)
+def read(
+    *chunks: dict[str, Any] | bytes, done: bool = True, keeps_details: bool = False
+) -> tuple[list[ProviderEvent], Finished]:
+    reader = ReplyReader(SUBJECT, keeps_details=keeps_details)
     events: list[ProviderEvent] = []
     for data in chunks:
         events += reader.read(data if isinstance(data, bytes) else msgspec.json.encode(data))
@@ -70,6 +80,34 @@ def test_reasoning_is_known_under_both_of_its_names(name: str) -> None:
 def test_reasoning_sent_under_both_names_at_once_is_read_once() -> None:
     events, _ = read(chunk(reasoning="hm", reasoning_content="hm"), chunk("stop"))
     assert events == [ReasoningPiece("hm")]
+
+
+def test_details_of_reasoning_are_put_together_and_kept_for_who_wants_them_back() -> None:
+    chunks = [
+        chunk(
+            reasoning="h",
+            reasoning_details=[{"type": "reasoning.text", "text": "h", "format": "x-v1", "index": 0, "id": None}],
+        ),
+        chunk(reasoning="m", reasoning_details=[{"type": "reasoning.text", "text": "m", "index": 0}]),
+        chunk(reasoning_details=[{"type": "reasoning.text", "signature": "sig", "index": 0}]),
+        chunk(reasoning_details=[{"type": "reasoning.encrypted", "data": "abc", "id": "rs_1", "index": 1}]),
+        chunk("stop", content="yes", reasoning_details=[]),
+    ]
+    details = [
+        {"type": "reasoning.text", "text": "hm", "format": "x-v1", "index": 0, "id": None, "signature": "sig"},
+        {"type": "reasoning.encrypted", "data": "abc", "id": "rs_1", "index": 1},
+    ]
+    said = [ReasoningPiece("h"), ReasoningPiece("m"), TextPiece("yes")]
+    events, finished = read(*chunks, keeps_details=True)
+    assert events == [*said, NativeItem({"reasoning_details": details})]
+    assert finished.reply["choices"][0]["message"]["reasoning_details"] == details
+    assert read(*chunks)[0] == said
+
+
+def test_the_sources_of_a_text_are_told_after_it() -> None:
+    source = {"type": "url_citation", "url_citation": {"url": "https://example.org", "title": "A page"}}
+    events, _ = read(chunk(content="It says so."), chunk(annotations=[source]), chunk("stop", annotations=[]))
+    assert events == [TextPiece("It says so."), CitationsPiece((source,))]
 
 
 def test_content_may_be_a_list_of_thinking_and_text() -> None:

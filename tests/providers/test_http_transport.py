@@ -18,12 +18,6 @@ CERTIFICATE = Path(__file__).parents[1] / "support" / "loopback.pem"  # of local
 
 
 @pytest.fixture
-async def server() -> AsyncGenerator[RawServer, None]:
-    async with RawServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def client() -> AsyncGenerator[httpx2.AsyncClient, None]:
     async with httpx2.AsyncClient(transport=AsyncioTransport(), timeout=5) as client:
         yield client

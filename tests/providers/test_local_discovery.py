@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tertulia.domain.errors import InvalidArgument
+from tertulia.provider_settings import LocalModels
 from tertulia.providers.local import LocalProvider, discovery, provider
 from tertulia.providers.local.discovery import find_models
 from tertulia.providers.local.gguf import NotGguf, read_facts
-from tertulia.settings import LocalModels
 
 
 def _text(value: str) -> bytes:

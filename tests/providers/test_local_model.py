@@ -19,10 +19,10 @@ from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import Finished, MemoryView, ModelRequest, ProviderEvent, TextPiece, ToolCallPiece
+from tertulia.provider_settings import LocalModels
 from tertulia.providers.local import LocalProvider
 from tertulia.providers.local.discovery import EMBEDDED_NAME, embedded_weights, runtime_installed
 from tertulia.providers.local.runtime import SLOTS
-from tertulia.settings import LocalModels
 
 pytestmark = [
     pytest.mark.local_model,

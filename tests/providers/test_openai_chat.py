@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tertulia.domain.errors import (
     ContextTooLong,
     ProviderAuthenticationError,
+    ProviderBadRequest,
     ProviderConnectionLost,
     ProviderError,
     ProviderMalformedReply,
@@ -21,20 +23,17 @@ from tertulia.domain.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
-from tertulia.ports.provider import Finished, ModelRequest, ProviderEvent, TextPiece
+from tertulia.domain.models import ModelSettings
+from tertulia.domain.provider_types import BY_PREFIX
+from tertulia.ports.provider import Finished, ModelRequest, ProviderEvent, Retrying, TextPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_chat import OpenAIChatProvider
+from tertulia.providers.openai_chat import AzureProvider, OpenAIChatProvider
+from tests.support import asking
 from tests.support.raw_http import DONE, SSE_HEAD, Abort, Hang, RawServer, Step, chunked, delta, response
 
 REQUEST = ModelRequest(model="some-model", system="Be terse.", messages=())
 WHOLE = (delta(content="Hel"), delta(content="lo"), delta("stop"), DONE)
 HELLO = [TextPiece("Hel"), TextPiece("lo")]
-
-
-@pytest.fixture
-async def server() -> AsyncGenerator[RawServer, None]:
-    async with RawServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -49,8 +48,7 @@ def make(server: RawServer, **fields: Any) -> OpenAIChatProvider:
 
 
 async def ask(provider: OpenAIChatProvider) -> list[ProviderEvent]:
-    async with aclosing(provider.stream(REQUEST)) as stream:
-        return [event async for event in stream]
+    return await asking.ask(provider, REQUEST)
 
 
 async def failure(provider: OpenAIChatProvider, kind: type[ProviderError]) -> ProviderError:
@@ -224,7 +222,9 @@ async def test_nobody_at_the_address_is_told_with_the_address() -> None:
 async def test_a_request_is_tried_again_before_the_first_token(server: RawServer, refusal: Sequence[Step]) -> None:
     server.script(refusal, chunked(*WHOLE))
     provider = make(server, retries=1)
-    assert (await ask(provider))[:-1] == HELLO
+    retry, *events = await ask(provider)
+    assert isinstance(retry, Retrying)
+    assert events[:-1] == HELLO
     first, second = server.requests
     assert first.body == second.body
     await provider.close()
@@ -272,6 +272,71 @@ async def test_a_server_that_does_not_know_stream_options_is_asked_without(
     assert ["stream_options" in seen.json for seen in server.requests] == [True, False, False]
 
 
+async def test_an_imitator_is_asked_without_what_it_does_not_know(server: RawServer) -> None:
+    server.script(
+        response(422, b'{"detail": [{"loc": ["body", "prompt_cache_key"], "msg": "Extra inputs are not permitted"}]}'),
+        response(400, b'{"error": {"message": "unknown field max_completion_tokens"}}'),
+        chunked(*WHOLE),
+    )
+    config = EndpointConfig(name="openai", type=BY_PREFIX["openai"], base_url=server.url, retries=0)
+    provider = OpenAIChatProvider(config)
+    settings = ModelSettings(provider_type="openai", max_output_tokens=9)
+    request = replace(REQUEST, settings=settings, cache_key="conv-1")
+    for _ in range(2):
+        async with aclosing(provider.stream(request)) as stream:
+            assert [event async for event in stream][:-1] == HELLO
+    await provider.close()
+    known = [set(seen.json) & {"prompt_cache_key", "max_completion_tokens", "max_tokens"} for seen in server.requests]
+    assert known == [
+        {"prompt_cache_key", "max_completion_tokens"},
+        {"max_completion_tokens"},
+        {"max_tokens"},
+        {"max_tokens"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "asked", "listed"),
+    [
+        (
+            "",
+            {},
+            "/openai/deployments/my%20model/chat/completions?api-version=2024-10-21",
+            "/openai/deployments?api-version=2023-03-15-preview",
+        ),
+        (
+            "",
+            {"api_version": "2025-01-01-preview"},
+            "/openai/deployments/my%20model/chat/completions?api-version=2025-01-01-preview",
+            "/openai/deployments?api-version=2023-03-15-preview",
+        ),
+        (
+            "/openai",
+            {},
+            "/openai/deployments/my%20model/chat/completions?api-version=2024-10-21",
+            "/openai/deployments?api-version=2023-03-15-preview",
+        ),
+        ("/openai/v1", {}, "/openai/v1/chat/completions", "/openai/v1/models"),
+    ],
+)
+async def test_azure_is_asked_by_deployment_with_its_own_header_for_keys(
+    server: RawServer, path: str, options: dict[str, str], asked: str, listed: str
+) -> None:
+    server.script(chunked(*WHOLE), response(200, b'{"data": [{"id": "my model", "model": "gpt-4o"}]}'))
+    base_url = server.url.removesuffix("/v1") + path
+    config = EndpointConfig(
+        name="azure", type=BY_PREFIX["azure"], base_url=base_url, api_key="k", options=options, retries=0
+    )
+    provider = AzureProvider(config)
+    async with aclosing(provider.stream(replace(REQUEST, model="my model"))) as stream:
+        assert [event async for event in stream][:-1] == HELLO
+    [card] = await provider.models()
+    await provider.close()
+    assert (card.handle, card.context_window) == ("azure/my model", 128_000)
+    assert [seen.path for seen in server.requests] == [asked, listed]
+    assert all(seen.headers["api-key"] == "k" and "authorization" not in seen.headers for seen in server.requests)
+
+
 async def test_two_replies_at_once_do_not_mix(server: RawServer, provider: OpenAIChatProvider) -> None:
     server.script(*(chunked(*(delta(content=name) for _ in range(20)), delta("stop"), DONE) for name in "ab"))
     replies = await asyncio.gather(ask(provider), ask(provider))
@@ -297,9 +362,22 @@ async def test_a_closed_provider_opens_again_when_it_is_asked(server: RawServer,
 def test_building_a_catalogue_imports_no_sdk() -> None:
     code = (
         "import sys; from tertulia.providers.catalogue import build_catalogue; "
-        "from tertulia.settings import Endpoint, ProviderSettings; "
-        "e = Endpoint(name='openai', kind='openai', base_url='http://127.0.0.1:1/v1'); "
+        "from tertulia.provider_settings import Endpoint, ProviderSettings; "
+        "from tertulia.domain.provider_types import BY_PREFIX; "
+        "e = Endpoint(name='openai', type=BY_PREFIX['openai'], base_url='http://127.0.0.1:1/v1'); "
         "build_catalogue(ProviderSettings(endpoints=(e,)), None).resolve('openai/gpt-4o'); "
         "sys.exit(any(name in sys.modules for name in ('openai', 'httpx2', 'httpx', 'tiktoken')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_told_and_neither_followed_nor_tried_again(server: RawServer, status: int) -> None:
+    async with RawServer() as elsewhere:
+        server.script(response(status, b"", f"location: {elsewhere.url}/chat/completions"))
+        provider = make(server, api_key="sk-box")
+        found = await failure(provider, ProviderBadRequest)
+        await provider.close()
+        assert f"redirects from {server.url} to another address" in found.message
+        assert not elsewhere.requests
+    assert len(server.requests) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any, cast
 
 _TOP_LEVEL: dict[str, tuple[type, ...]] = {
@@ -33,6 +35,42 @@ _TOP_LEVEL: dict[str, tuple[type, ...]] = {
     "safety_identifier": (str,),
 }
 _REQUIRED = ("model", "messages")
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What a service takes that others do not, and the other way round."""
+
+    wants_key: bool = False
+    more: frozenset[str] = frozenset()
+    less: frozenset[str] = frozenset()
+    of_replies: frozenset[str] = frozenset()
+    names_users: bool = True
+    wants_reasoning: bool = False
+    call_id: str = ".*"
+
+
+# By the first part of the path. Servers that reason take their own reasoning back; OpenAI itself does not.
+_SERVICES = {
+    "v1": _Service(wants_key=True),
+    "compatible": _Service(of_replies=frozenset({"reasoning_content", "reasoning"})),
+    "deepseek": _Service(
+        less=frozenset({"max_completion_tokens", "parallel_tool_calls", "prompt_cache_key"}),
+        of_replies=frozenset({"reasoning_content"}),
+        wants_reasoning=True,
+    ),
+    "zai": _Service(
+        more=frozenset({"thinking"}),
+        less=frozenset({"max_completion_tokens", "parallel_tool_calls", "prompt_cache_key"}),
+        of_replies=frozenset({"reasoning_content"}),
+    ),
+    "mistral": _Service(
+        less=frozenset({"stream_options", "max_completion_tokens", "prompt_cache_key"}),
+        names_users=False,
+        call_id="[a-zA-Z0-9]{9}",
+    ),
+    "openrouter": _Service(of_replies=frozenset({"reasoning_details"})),
+}
 _MESSAGE_FIELDS: dict[str, set[str]] = {
     "system": {"role", "content", "name"},
     "developer": {"role", "content", "name"},
@@ -45,9 +83,11 @@ _MESSAGE_FIELDS: dict[str, set[str]] = {
 def find_violations(path: str, headers: dict[str, str], body: dict[str, Any]) -> list[str]:
     """Why the service would answer 400 (or 401) to this request; empty when it would not."""
     found: list[str] = []
-    if not headers.get("authorization", "").startswith("Bearer ") and path.startswith("/v1/"):
+    service = _SERVICES.get(path.split("/")[1], _SERVICES["compatible"])
+    if not headers.get("authorization", "").startswith("Bearer ") and service.wants_key:
         found.append("no bearer token")
-    found += [f"unrecognized argument: {key}" for key in body if key not in _TOP_LEVEL]
+    known = ({*_TOP_LEVEL} | service.more) - service.less
+    found += [f"unrecognized argument: {key}" for key in body if key not in known]
     found += [f"missing argument: {key}" for key in _REQUIRED if key not in body]
     found += [
         f"{key} has the wrong type: {body[key]!r}"
@@ -66,10 +106,8 @@ def find_violations(path: str, headers: dict[str, str], body: dict[str, Any]) ->
         found.append("tools must not be empty")
     for tool in body.get("tools", []):
         found += _tool_violations(tool)
-    # Compatible servers that reason take their own reasoning back; the service itself does not.
-    extra = set[str]() if path.startswith("/v1/") else {"reasoning_content", "reasoning"}
     for index, message in enumerate(body["messages"]):
-        found += [f"messages[{index}]: {text}" for text in _message_violations(message, extra)]
+        found += [f"messages[{index}]: {text}" for text in _message_violations(message, service)]
     return found or _pairing_violations(body["messages"])
 
 
@@ -83,12 +121,13 @@ def _tool_violations(tool: dict[str, Any]) -> list[str]:
     return []
 
 
-def _message_violations(message: dict[str, Any], extra: set[str]) -> list[str]:
+def _message_violations(message: dict[str, Any], service: _Service) -> list[str]:
     role = message.get("role")
     if role not in _MESSAGE_FIELDS:
         return [f"unknown role {role!r}"]
-    allowed = _MESSAGE_FIELDS[role] | (extra if role == "assistant" else set[str]())
+    allowed = _MESSAGE_FIELDS[role] | (service.of_replies if role == "assistant" else set[str]())
     found = [f"additional property {key!r} of a {role} message" for key in message if key not in allowed]
+    found += _service_violations(message, service)
     content = message.get("content")
     if content is None and not (role == "assistant" and message.get("tool_calls")):
         found.append(f"a {role} message needs content")
@@ -105,6 +144,19 @@ def _message_violations(message: dict[str, Any], extra: set[str]) -> list[str]:
         if set(tool_call) != {"id", "type", "function"} or set(tool_call["function"]) != {"name", "arguments"}:
             found.append(f"a tool call is {{id, type, function: {{name, arguments}}}}, not {tool_call}")
     return found
+
+
+def _service_violations(message: dict[str, Any], service: _Service) -> list[str]:
+    found: list[str] = []
+    if "name" in message and not service.names_users:
+        found.append("additional property 'name' of a message")
+    if service.wants_reasoning and message["role"] == "assistant" and not message.get("reasoning_content"):
+        found.append("the reasoning_content in the thinking mode must be passed back to the API")
+    ids = [call.get("id") for call in _tool_calls(message)]
+    if message["role"] == "tool":
+        ids.append(message.get("tool_call_id"))
+    wrong = [id_ for id_ in ids if not re.fullmatch(service.call_id, str(id_))]
+    return found + [f"tool call id {id_!r} must match {service.call_id}" for id_ in wrong]
 
 
 def _tool_calls(message: dict[str, Any]) -> list[dict[str, Any]]:

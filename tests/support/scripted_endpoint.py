@@ -74,6 +74,13 @@ class Refuse:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A reply that is no stream but one JSON object."""
+
+    body: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Received:
     """One request as it came. `left` is set when the caller hung up before the reply was complete."""
@@ -81,6 +88,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    content: bytes = b""
     left: threading.Event = field(default_factory=threading.Event)
 
 
@@ -112,6 +120,7 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
     base_path = ""
     post_path = ""
     request_id_header = "x-request-id"
+    stream_type = "text/event-stream; charset=utf-8"
     default_models: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -157,6 +166,13 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
 
     @abstractmethod
     def model_list(self) -> dict[str, Any]: ...
+
+    def listing(self, path: str) -> dict[str, Any] | None:
+        """What a GET of the path answers, if anything."""
+        return self.model_list() if path.partition("?")[0].endswith("/models") else None
+
+    def error_headers(self, refusal: Refuse) -> tuple[tuple[str, str], ...]:
+        return refusal.headers
 
     @abstractmethod
     def ok(self) -> Sequence[Any]:
@@ -220,15 +236,17 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
         method, path, _version = request_line.split(" ")
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in header_lines)}
         content = await reader.readexactly(int(headers.get("content-length", "0")))
-        if method == "GET" and path.partition("?")[0].endswith("/models"):
-            _write_json(writer, 200, self.model_list())
+        if method == "GET" and (found := self.listing(path)) is not None:
+            _write_json(writer, 200, found)
             await writer.drain()
             return True
         if method != "POST" or not path.endswith(self.post_path):
             _write_json(writer, 404, self.error_body(Refuse(404, f"no {method} {path}", "not_found_error")))
             await writer.drain()
             return True
-        return await self._answer(self.received(path, headers, json.loads(content)), reader, writer)
+        request = self.received(path, headers, json.loads(content))
+        request.content = content
+        return await self._answer(request, reader, writer)
 
     async def _answer(self, request: RequestT, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         violations = self.find_violations(request)
@@ -262,14 +280,18 @@ class ScriptedEndpoint(ABC, Generic[RequestT]):
         encoder = self.encoder(request)
         async for act in _waiting(reply, watch):
             if isinstance(act, Refuse):
-                _write_json(writer, act.status, self.error_body(act), act.headers)
+                _write_json(writer, act.status, self.error_body(act), self.error_headers(act))
+                await writer.drain()
+                return True
+            if isinstance(act, Whole):
+                _write_json(writer, 200, act.body)
                 await writer.drain()
                 return True
             if isinstance(act, Drop):
                 writer.transport.abort()
                 return False
             if not started:
-                writer.write(_STREAM_HEAD % self.request_id_header.encode())
+                writer.write(_STREAM_HEAD % (self.stream_type.encode(), self.request_id_header.encode()))
                 started = True
             for data in encoder.encode(act):
                 for piece in self.cut(data):
@@ -299,10 +321,7 @@ async def _waiting(reply: Sequence[Any], watch: asyncio.Future[bytes]) -> AsyncI
         yield act
 
 
-_STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"%s: req_1\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n%s: req_1\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def _write_json(

@@ -3,11 +3,12 @@
 Providers only stream. A whole reply is the stream drained; there is no second code path.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from tertulia.domain.messages import Message
+from tertulia.domain.errors import ProviderError
+from tertulia.domain.messages import Base64Image, Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.runs import Usage
 from tertulia.domain.tools import ToolSpec
@@ -32,6 +33,9 @@ class ModelRequest:
     call in it has its return. ``tool_choice`` may name a tool. ``cache_key`` is the same for all requests of a
     conversation. ``logprobs`` asks for the log probabilities of the reply's tokens with so many alternatives for each;
     models whose card says that they give none are not asked.
+
+    ``images`` has what the history's image URLs lead to, for providers that do not fetch them themselves: the image, or
+    the reason in words why there is none. ``domain.images`` looks up what to send of an image.
     """
 
     model: str
@@ -46,6 +50,16 @@ class ModelRequest:
     cache_key: str | None = None
     context_window: int | None = None
     logprobs: int | None = None
+    images: Mapping[str, Base64Image | str] = field(default_factory=dict[str, Base64Image | str])
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The provider failed before the first token and is asked again in ``delay`` seconds. ``attempt`` counts from 1."""
+
+    attempt: int
+    error: ProviderError
+    delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +130,12 @@ class Finished:
     logprobs: dict[str, Any] | None = None
 
 
-ProviderEvent: TypeAlias = (
+Piece: TypeAlias = (
     TextPiece | CitationsPiece | ReasoningPiece | HiddenReasoningPiece | ToolCallPiece | NativeItem | Finished
 )
+"""What a reply consists of."""
+
+ProviderEvent: TypeAlias = Retrying | Piece
 
 
 class Provider(Protocol):
@@ -130,6 +147,11 @@ class Provider(Protocol):
     @property
     def provider_type(self) -> str:
         """The catalogue's type, which ``model_settings.provider_type`` must match."""
+        ...
+
+    @property
+    def takes_image_urls(self) -> bool:
+        """Whether image URLs go to it as they are; otherwise it needs ``ModelRequest.images``."""
         ...
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:

@@ -9,7 +9,7 @@ What has no place in the dialect is settled here:
 """
 
 import re
-from hashlib import sha256
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -31,22 +31,25 @@ from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic_schema import closed_schema
 from tertulia.providers.anthropic_settings import Habits, parameters
 from tertulia.providers.chat_encoding import FragmentCache
+from tertulia.providers.setting_rules import sent
+from tertulia.providers.turns import (
+    ASSISTANT,
+    USER,
+    alternating,
+    arguments_object,
+    call_id,
+    fragment,
+    tool_name,
+)
 
 _encode: Final = msgspec.json.Encoder().encode
 
-_GOOD_CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_MAX_NAME: Final = 64  # characters, of tools
 _MEDIA_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _DATA_URL: Final = re.compile(r"data:(image/[a-z+.-]+);base64,(.*)", re.DOTALL)
 
-# The first byte of an encoded message says whose it is, or that it holds the results of tools; blocks follow.
-_ASSISTANT: Final = ord("A")
-_USER: Final = ord("U")
-_RESULTS: Final = ord("R")
-
 _BREAKPOINT: Final = b',"cache_control":{"type":"ephemeral"}}'
 _OPENING: Final = b'{"type":"text","text":"(The assistant speaks first.)"}'
+_CLOSING: Final = b'{"type":"text","text":"(Please go on.)"}'
 
 Block = dict[str, Any]
 
@@ -70,7 +73,7 @@ class MessagesEncoder:
         settings = request.settings
         rest: dict[str, Any] = {"max_tokens": max_tokens, "stream": True}
         if settings is not None:
-            rest |= parameters(settings, self._habits)
+            rest |= parameters(settings, self._habits.rules)
         tools = self._tools(request)
         if tools:
             rest["tools"] = tools
@@ -89,13 +92,15 @@ class MessagesEncoder:
 
         The one before the last is where the previous request ended, so what that one wrote is found again.
         """
-        turns = self._alternating(request)
-        if not turns or turns[0][0] == _ASSISTANT:
-            turns.insert(0, (_USER, _OPENING))
+        turns = alternating(self._fragments(request))
+        if not turns or turns[0][0] == ASSISTANT:
+            turns.insert(0, (USER, _OPENING))
+        if turns[-1][0] == ASSISTANT:  # newer models do not go on with words that are put into their mouths
+            turns.append((USER, _CLOSING))
         marks = 2
         encoded: list[bytes] = []
         for whose, blocks in reversed(turns):
-            if whose == _ASSISTANT:
+            if whose == ASSISTANT:
                 encoded.append(b'{"role":"assistant","content":[%b]}' % blocks)
                 continue
             # A block is a JSON object, so a field more goes before its last brace.
@@ -105,43 +110,25 @@ class MessagesEncoder:
         encoded.reverse()
         return encoded
 
-    def _alternating(self, request: ModelRequest) -> list[tuple[int, bytes]]:
+    def _fragments(self, request: ModelRequest) -> Iterator[bytes]:
         get, put = self._cache.get, self._cache.put
-        turns: list[tuple[int, bytes]] = []
-        turn = 0
-        results: list[bytes] = []
-        blocks: list[bytes] = []
         for message in request.messages:
-            fragment = get(message.id)
-            if fragment is None:
-                fragment = self._fragment(message)
-                put(message.id, fragment)
-            if not fragment:
-                continue
-            kind = fragment[0]
-            whose = _ASSISTANT if kind == _ASSISTANT else _USER
-            if whose != turn:
-                if turn:
-                    turns.append((turn, b",".join(results + blocks)))
-                    results.clear()
-                    blocks.clear()
-                turn = whose
-            (results if kind == _RESULTS else blocks).append(fragment[1:])
-        if turn:
-            turns.append((turn, b",".join(results + blocks)))
-        return turns
+            encoded = get(message.id)
+            if encoded is None:
+                encoded = self._fragment(message)
+                put(message.id, encoded)
+            yield encoded
 
     def _fragment(self, message: Message) -> bytes:
         """The message as a mark and blocks with commas between them; empty when there is nothing to send."""
         if message.role == "approval":
             return b""  # a person's answer, kept for readers; what came of it is in the returns
         if message.tool_returns:
-            return _joined(b"R", [_result(part) for part in message.tool_returns])
+            return fragment(b"R", (_result(part) for part in message.tool_returns))
         if message.role == "assistant":
             own = message.model is not None and message.model.partition("/")[0] in self._writers
-            blocks = [block for part in message.content if (block := self._said(part, own=own)) is not None]
-            return _joined(b"A", blocks)
-        return _joined(b"U", [block for part in message.content if (block := _shown(part)) is not None])
+            return fragment(b"A", (said for part in message.content if (said := self._said(part, own=own)) is not None))
+        return fragment(b"U", (block for part in message.content if (block := _shown(part)) is not None))
 
     def _said(self, part: Part, *, own: bool) -> Block | None:
         """A part of a reply. ``own``: this provider wrote it."""
@@ -152,8 +139,8 @@ class MessagesEncoder:
                 return {
                     "type": "tool_use",
                     "id": _call_id(part.id),
-                    "name": _name(part.name),
-                    "input": _input(part.arguments),
+                    "name": tool_name(part.name),
+                    "input": arguments_object(part.arguments),
                 }
             case ReasoningPart(reasoning=reasoning, signature=signature) if own:
                 if signature or (reasoning and not self._habits.signs_thinking):
@@ -169,15 +156,11 @@ class MessagesEncoder:
     def _tools(self, request: ModelRequest) -> list[Block]:
         if not request.tools:
             return _tools_of_the_past(request)
-        strict = request.settings.strict if request.settings is not None else None
+        strict = sent(request.settings, self._habits.rules, "strict")
         return [_tool(spec, strict) for spec in request.tools]
 
 
 _CACHED: Final = {"cache_control": {"type": "ephemeral"}}
-
-
-def _joined(mark: bytes, blocks: list[Block]) -> bytes:
-    return mark + b",".join(map(_encode, blocks)) if blocks else b""
 
 
 def _shown(part: Part) -> Block | None:
@@ -223,25 +206,16 @@ def _result(part: ToolReturnPart) -> Block:
     return block
 
 
-def _input(arguments: str) -> msgspec.Raw | dict[str, str]:
-    try:
-        msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        return {"invalid_arguments": arguments} if arguments.strip() else {}
-    return msgspec.Raw(arguments.encode())
-
-
 def _call_id(id_: str) -> str:
-    """The id itself, or one that is always the same for it: other providers' may hold what is refused here."""
-    return id_ if _GOOD_CALL_ID.fullmatch(id_) else f"toolu_{sha256(id_.encode()).hexdigest()[:32]}"
-
-
-def _name(name: str) -> str:
-    return _NOT_IN_A_NAME.sub("_", name)[:_MAX_NAME]
+    return call_id(id_, "toolu")
 
 
 def _tool(spec: ToolSpec, strict: bool | None) -> Block:  # noqa: FBT001  a tri-state of the API
-    tool: Block = {"name": _name(spec.name), "description": spec.description, "input_schema": _object(spec.parameters)}
+    tool: Block = {
+        "name": tool_name(spec.name),
+        "description": spec.description,
+        "input_schema": _object(spec.parameters),
+    }
     if strict is not None:
         schema = closed_schema(spec.parameters) if strict else None
         tool["strict"] = schema is not None
@@ -256,7 +230,7 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _tools_of_the_past(request: ModelRequest) -> list[Block]:
     """The tools that the history names: the API wants to know them even where none may be called."""
-    names = {_name(call.name): None for message in request.messages for call in message.tool_calls}
+    names = {tool_name(call.name): None for message in request.messages for call in message.tool_calls}
     return [{"name": name, "input_schema": {"type": "object"}} for name in names]
 
 
@@ -272,4 +246,4 @@ def _tool_choice(request: ModelRequest, *, thinks: bool) -> Block | None:
     # A model that thinks may not be made to call a tool; the API refuses that.
     if choice == "auto" or thinks:
         return {"type": "auto", **once} if once else None
-    return {"type": "any", **once} if choice == "required" else {"type": "tool", "name": _name(choice), **once}
+    return {"type": "any", **once} if choice == "required" else {"type": "tool", "name": tool_name(choice), **once}

@@ -6,17 +6,11 @@ from typing import Any, Final, cast
 
 from tertulia.domain.errors import (
     ContextTooLong,
-    ProviderAuthenticationError,
     ProviderBadRequest,
-    ProviderContentFiltered,
     ProviderError,
-    ProviderModelNotFound,
-    ProviderOverloaded,
-    ProviderPermissionError,
-    ProviderRateLimited,
-    ProviderTimeout,
 )
-from tertulia.providers.chat_errors import Subject
+from tertulia.providers import failures
+from tertulia.providers.failures import Subject
 
 # What a status means where the body does not say; other servers of the dialect leave the type out.
 _TYPE_OF_STATUS: Final = {
@@ -72,13 +66,10 @@ class ReplyTooLong(ContextTooLong):
         self.room = context_window - tokens
 
 
-def is_quota_used_up(body: bytes) -> bool:
-    """Whether a 429 says that waiting will not help."""
-    return _QUOTA.search(body[:4000].decode(errors="replace")) is not None
-
-
 def error_of_status(status: int, body: object, subject: Subject, retry_after: float | None = None) -> ProviderError:
     """The failure that an HTTP error status with this body stands for. The body is decoded JSON or text."""
+    if status in failures.REDIRECTIONS:
+        return failures.moved(subject, status)
     fields = _error_fields(body)
     kind = str(fields.get("type") or "")
     if kind in {"", "api_error", "error"} or status in {401, 413}:
@@ -114,85 +105,61 @@ def _error_of(report: _Report, subject: Subject) -> ProviderError:
 
 def _error_of_words(report: _Report, subject: Subject) -> ProviderError | None:
     """What the wording says, where it says more than the type."""
-    name, detail = subject.name, report.message
+    detail = report.message
     if report.type == "billing_error" or (
         report.type in {"invalid_request_error", "rate_limit_error", "permission_error"} and _QUOTA.search(detail)
     ):
-        return ProviderRateLimited(
-            f"The quota or credit of the {name} account is used up: check its plan and billing.",
-            detail=detail,
-            retry_after=report.retry_after,
-        )
+        return failures.quota_used_up(subject, detail, report.retry_after)
     if report.type == "invalid_request_error" and _FILTERED.search(detail):
-        return ProviderContentFiltered(f"The content filter of {name} stopped this request.", detail=detail)
+        return failures.filtered(subject, detail)
     if (
         report.type == "not_found_error"
         and subject.model
         and (_NO_SUCH_MODEL.search(detail) or subject.model in detail)
     ):
-        return ProviderModelNotFound(
-            f"{name} has no model '{subject.model}', or it is not available to this key: {detail}", detail=detail
-        )
+        return failures.no_such_model(subject, detail)
     return None
 
 
 def _error_of_type(  # noqa: PLR0911  a table in the shape of a match
     report: _Report, subject: Subject
 ) -> ProviderError:
-    name, detail = subject.name, report.message
+    detail = report.message
     match report.type:
         case "authentication_error":
-            return ProviderAuthenticationError(
-                f"{name} did not accept the API key. {subject.key_hint}", detail=detail or "unauthorized"
-            )
+            return failures.wrong_key(subject, detail)
         case "permission_error":
-            return ProviderPermissionError(
-                f"The API key for {name} may not use the model '{subject.model}': {detail}", detail=detail
-            )
+            return failures.not_allowed(subject, detail)
         case "rate_limit_error":
-            return ProviderRateLimited(
-                f"{name} gets too many requests. Wait a little and try again.",
-                detail=detail,
-                retry_after=report.retry_after,
-            )
+            return failures.rate_limited(subject, detail, report.retry_after)
         case "overloaded_error" | "conflict_error":
-            return ProviderOverloaded(
-                f"{name} is overloaded or not ready now. Try again in a moment.",
-                detail=detail,
-                retry_after=report.retry_after,
-            )
+            return failures.overloaded(subject, detail, report.retry_after)
         case "timeout_error":
-            return ProviderTimeout(f"{name} did not answer in time. Try again.", detail=detail)
+            return failures.timed_out(subject, detail)
         case "not_found_error":
             return ProviderBadRequest(
-                f"There is no Messages service at {subject.endpoint}: check the base URL of {name}, which ends before "
-                "/v1.",
+                f"There is no Messages service at {subject.endpoint}: check the base URL of {subject.name}, which ends "
+                "before /v1.",
                 detail=detail,
             )
         case "request_too_large":
-            return ContextTooLong(f"The request is larger than {name} takes.", detail=detail)
+            return failures.too_large(subject, detail)
         case "invalid_request_error":
-            return ProviderBadRequest(f"{name} refused the request: {detail or 'no reason given'}", detail=detail)
-        case _ if report.status:
-            return ProviderError(
-                f"{name} failed with status {report.status}. Try again.", detail=detail, retry_after=report.retry_after
-            )
+            return failures.refused(subject, detail)
         case _:
-            return ProviderError(f"{name} failed while it answered: {detail}", detail=detail)
+            return failures.failed(subject, detail, report.status, report.retry_after)
 
 
 def _context_error(report: _Report, subject: Subject) -> ContextTooLong:
-    words = f"The request does not fit the context window of '{subject.model}'"
     if found := _WITH_REPLY.search(report.message):
         tokens, reply, window = map(_number, found.groups())
-        sentence = f"{words} ({tokens} tokens and a reply of up to {reply}, of {window})."
-        return ReplyTooLong(sentence, detail=report.message, tokens=tokens, context_window=window)
-    if found := _PROMPT.search(report.message):
-        tokens, window = map(_number, found.groups())
-        return ContextTooLong(
-            f"{words} ({tokens} of {window} tokens).", detail=report.message, tokens=tokens, context_window=window
+        sentence = (
+            f"The request does not fit the context window of '{subject.model}' ({tokens} tokens and a reply of up to "
+            f"{reply}, of {window})."
         )
-    return ContextTooLong(f"{words}.", detail=report.message)
+        return ReplyTooLong(sentence, detail=report.message, tokens=tokens, context_window=window)
+    found = _PROMPT.search(report.message)
+    return failures.context_too_long(subject, report.message, *(map(_number, found.groups()) if found else ()))
 
 
 def _number(text: str) -> int:

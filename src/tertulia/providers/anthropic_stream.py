@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
-from tertulia.domain.errors import ProviderConnectionLost, ProviderMalformedReply
+from tertulia.domain.errors import ProviderMalformedReply
 from tertulia.domain.ids import new_tool_call_id
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
@@ -23,7 +23,7 @@ from tertulia.ports.provider import (
     ToolCallPiece,
 )
 from tertulia.providers.anthropic_errors import error_in_reply
-from tertulia.providers.chat_errors import Subject
+from tertulia.providers.failures import Subject, check_ended
 
 
 class _Delta(Struct):
@@ -119,12 +119,7 @@ class ReplyReader:
         :raises ProviderMalformedReply: if nothing came.
         :raises ProviderConnectionLost: if the stream ended before the reply did.
         """
-        if not self.started:
-            raise ProviderMalformedReply(f"{self._subject.name} sent an empty reply. Try again.")
-        if not self.complete:
-            raise ProviderConnectionLost(
-                f"The connection to {self._subject.name} ended before the reply was finished. Try again.",
-            )
+        check_ended(self._subject, started=self.started, complete=self.complete)
         events: list[ProviderEvent] = []
         for block in self._open.values():  # servers that forget to end them
             events += self._ended(block)

@@ -1,29 +1,35 @@
 """The catalogue of models: which configured provider answers for a handle, and what to set for one that does not."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
 
-from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.errors import InvalidArgument, ProviderNotConfigured
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings, split_handle
+from tertulia.domain.provider_types import BY_PREFIX, COMPATIBLE
 from tertulia.ports.provider import Provider
-from tertulia.providers.anthropic_messages import AnthropicProvider
+from tertulia.provider_settings import Endpoint, ProviderSettings
+from tertulia.providers.adapter import Adapter
+from tertulia.providers.adapters import make_adapter
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, known_windows
-from tertulia.providers.openai_chat import OpenAIChatProvider
-from tertulia.providers.provider_types import BY_PREFIX, COMPATIBLE, ProviderType
 from tertulia.providers.quirks import is_openai
-from tertulia.settings import Endpoint, ProviderSettings
+
+T = TypeVar("T")
 
 # The retired server's handles for "whatever model this installation has".
 _ANY_MODEL: Final = frozenset({"letta/auto", "letta/letta-free"})
 
 
 class ProviderCatalogue:
-    """Implements ``ports.catalogue.Catalogue`` over the given providers."""
+    """Implements ``ports.catalogue.Catalogue`` over the given providers, and those that are stored at run time.
+
+    Handles are resolved in threads, too, so the stored ones are never changed in place.
+    """
 
     def __init__(self, providers: Sequence[Provider], default_model: str | None) -> None:
         self._providers = {provider.name: provider for provider in providers}
+        self._stored: Mapping[str, Provider] = {}
+        self._unusable: Mapping[str, str] = {}
         self._default_model = default_model
 
     @property
@@ -34,14 +40,12 @@ class ProviderCatalogue:
         prefix, model = self._parts(handle)
         provider = self._provider(prefix)
         if provider is None:
-            raise _not_configured(prefix, handle, sorted(self._providers))
+            if prefix in self._unusable:
+                raise InvalidArgument(self._unusable[prefix])
+            raise _not_configured(prefix, handle, sorted({*self._providers, *self._stored}))
         return provider, provider.card(model)
 
     def card(self, handle: str) -> ModelCard:
-        prefix, model = self._parts(handle)
-        row = BY_PREFIX.get(prefix)
-        if self._provider(prefix) is None and row is not None and not row.configurable:
-            return _card_without_adapter(row, prefix, model)
         return self.resolve(handle)[1]
 
     def fits(self, handle: str, settings: ModelSettings) -> bool:
@@ -61,24 +65,56 @@ class ProviderCatalogue:
 
     async def models(self) -> list[ModelCard]:
         """The default model goes first: Letta Code gives its agents the first of the list."""
-        found = await asyncio.gather(*(provider.models() for provider in self._providers.values()))
+        found = await asyncio.gather(*(provider.models() for provider in self._all()))
         cards = [card for of_provider in found for card in of_provider]
         return sorted(cards, key=lambda card: card.handle != self._default_model)
 
     async def embeddings(self) -> list[EmbeddingCard]:
-        cards = await asyncio.gather(*(provider.embeddings() for provider in self._providers.values()))
+        cards = await asyncio.gather(*(provider.embeddings() for provider in self._all()))
         return [card for of_provider in cards for card in of_provider]
 
     async def warm_up(self) -> None:
         """Load what the first request to an endpoint would otherwise wait half a second for."""
-        adapters = {type(provider): provider for provider in self._providers.values()}  # an SDK is loaded once
+        adapters = {type(provider): provider for provider in self._all()}  # an SDK is loaded once
         for provider in adapters.values():
-            if isinstance(provider, OpenAIChatProvider | AnthropicProvider):
+            if isinstance(provider, Adapter):
                 await provider.warm_up()
 
     async def close(self) -> None:
-        for provider in self._providers.values():
+        for provider in (*self._providers.values(), *self._stored.values()):
             await provider.close()
+
+    def is_configured(self, name: str) -> bool:
+        """Whether handles that begin with the name are a configured provider's."""
+        return self._named(name, self._providers) is not None
+
+    def store(self, provider: Provider) -> Provider | None:
+        """Let a provider answer for the handles of its name, unless a configured one does; the one it replaces."""
+        before = self._stored.get(provider.name)
+        self._stored = {**self._stored, provider.name: provider}
+        self._unusable = _without(provider.name, self._unusable)
+        return before
+
+    def refuse(self, name: str, reason: str) -> Provider | None:
+        """Answer for the handles of the name with the reason; the provider that did so before."""
+        self._unusable = {**self._unusable, name: reason}
+        before = self._stored.get(name)
+        self._stored = _without(name, self._stored)
+        return before
+
+    def forget(self, name: str) -> Provider | None:
+        """Forget the stored provider of the name, which is returned."""
+        before = self._stored.get(name)
+        self._stored = _without(name, self._stored)
+        self._unusable = _without(name, self._unusable)
+        return before
+
+    def stored(self, name: str) -> Provider | None:
+        return self._stored.get(name)
+
+    def _all(self) -> list[Provider]:
+        stored = (provider for name, provider in self._stored.items() if not self.is_configured(name))
+        return [*self._providers.values(), *stored]
 
     def _parts(self, handle: str) -> tuple[str, str]:
         if handle in _ANY_MODEL and self._default_model is not None:
@@ -92,7 +128,7 @@ class ProviderCatalogue:
     def _settings_types(self, prefix: str) -> tuple[str, ...]:
         """The ``model_settings.provider_type`` that fit, the usual one first."""
         provider = self._provider(prefix)
-        if isinstance(provider, OpenAIChatProvider | AnthropicProvider):
+        if isinstance(provider, Adapter):
             return provider.config.type.settings_types
         if provider is not None:
             return (provider.provider_type, "openai")
@@ -100,41 +136,40 @@ class ProviderCatalogue:
         return row.settings_types
 
     def _provider(self, prefix: str) -> Provider | None:
+        return self._named(prefix, self._providers) or self._named(prefix, self._stored)
+
+    def _named(self, prefix: str, providers: Mapping[str, Provider]) -> Provider | None:
         """The provider of that name, or of another name of the same type (``lmstudio`` for ``lmstudio_openai``)."""
-        provider = self._providers.get(prefix)
+        provider = providers.get(prefix)
         row = BY_PREFIX.get(prefix)
         if provider is not None or row is None:
             return provider
-        provider = self._providers.get(row.prefixes[0])
+        provider = providers.get(row.prefixes[0])
         # `openai-proxy` was the retired server's name for models behind another OPENAI_BASE_URL, and nothing else.
-        if (
-            prefix == "openai-proxy"
-            and isinstance(provider, OpenAIChatProvider)
-            and is_openai(provider.config.base_url)
-        ):
+        if prefix == "openai-proxy" and isinstance(provider, Adapter) and is_openai(provider.config.base_url):
             return None
         return provider
+
+
+def _without(name: str, mapping: Mapping[str, T]) -> Mapping[str, T]:
+    return {other: value for other, value in mapping.items() if other != name}
 
 
 def build_catalogue(
     settings: ProviderSettings, default_model: str | None, *, others: Sequence[Provider] = ()
 ) -> ProviderCatalogue:
     """The catalogue of the configured endpoints, and of ``others`` made elsewhere, such as the local models."""
-    endpoints = [_adapter(endpoint_config(endpoint, settings)) for endpoint in settings.endpoints]
+    endpoints = [make_adapter(endpoint_config(endpoint, settings)) for endpoint in settings.endpoints]
     return ProviderCatalogue((*others, *endpoints), default_model)
 
 
-def _adapter(config: EndpointConfig) -> Provider:
-    return AnthropicProvider(config) if config.type.dialect == "anthropic" else OpenAIChatProvider(config)
-
-
 def endpoint_config(endpoint: Endpoint, settings: ProviderSettings) -> EndpointConfig:
-    row = COMPATIBLE if endpoint.kind == "compatible" else BY_PREFIX[endpoint.name]
     return EndpointConfig(
         name=endpoint.name,
-        type=row,
+        type=endpoint.type,
         base_url=endpoint.base_url,
         api_key=endpoint.api_key,
+        options=endpoint.options,
         models=endpoint.models,
         connect_timeout=settings.connect_timeout,
         idle_timeout=settings.idle_timeout,
@@ -142,40 +177,17 @@ def endpoint_config(endpoint: Endpoint, settings: ProviderSettings) -> EndpointC
     )
 
 
-def _card_without_adapter(row: ProviderType, prefix: str, model: str) -> ModelCard:
-    """What can be said of a model that no adapter of this release speaks to."""
-    window, reply = known_windows(model) or (DEFAULT_CONTEXT_WINDOW, None)
-    return ModelCard(
-        handle=f"{prefix}/{model}",
-        name=model,
-        provider_name=prefix,
-        provider_type=row.provider_type,
-        endpoint_type=row.endpoint_type,
-        endpoint=row.base_url,
-        context_window=window,
-        max_output_tokens=reply,
-        display_name=model,
-    )
-
-
-def _not_configured(prefix: str, handle: str, configured: list[str]) -> InvalidArgument:
+def _not_configured(prefix: str, handle: str, configured: list[str]) -> ProviderNotConfigured:
     row = BY_PREFIX.get(prefix)
     if row is None:
-        return InvalidArgument(
+        return ProviderNotConfigured(
             f"INVALID_ARGUMENT: no provider '{prefix}' is configured for the model '{handle}'. "
             f"Configured are: {', '.join(configured) or 'none'}. "
-            "Add an OpenAI-compatible endpoint of that name in TERTULIA_ENDPOINTS, or use another model.",
+            "Store a provider of that name with POST /v1/providers/, add an OpenAI-compatible endpoint in "
+            "TERTULIA_ENDPOINTS, or use another model.",
         )
-    if row.configurable:
-        return InvalidArgument(
-            f"INVALID_ARGUMENT: the provider '{prefix}' of the model '{handle}' is not configured: "
-            f"set {row.variables[0]} and start the server again.",
-        )
-    hint = (
-        " It speaks OpenAI Chat Completions, so it can be configured under a name of its own in TERTULIA_ENDPOINTS."
-        if row.dialect == "openai_chat"
-        else ""
-    )
-    return InvalidArgument(
-        f"INVALID_ARGUMENT: this release has no adapter for the provider '{prefix}' of the model '{handle}'.{hint}",
+    how = f"sign in with `{row.login}`" if row.login else f"set {' and '.join(row.needs)} and start the server again"
+    return ProviderNotConfigured(
+        f"INVALID_ARGUMENT: the provider '{prefix}' of the model '{handle}' is not configured: {how}, or store it with "
+        "POST /v1/providers/.",
     )

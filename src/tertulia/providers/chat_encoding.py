@@ -1,7 +1,8 @@
 """A request in the OpenAI Chat Completions dialect, as the bytes of its body; does no input or output.
 
 What has no place in the dialect is settled here:
-- Reasoning is not sent back, except to servers whose models want their own back as ``reasoning_content``.
+- Reasoning is not sent back, except to servers whose models want their own back. Who wrote a message, its ``model``
+  says.
 - Tool messages may hold text alone. Images that a tool returned follow in a user message after the last return.
 - A message with nothing to say (a reply cut off before its first word) is left out.
 - Arguments that are no JSON object, which servers that parse them would refuse for ever, are sent inside of one.
@@ -9,37 +10,39 @@ What has no place in the dialect is settled here:
 
 import re
 from collections import OrderedDict
+from collections.abc import Collection
 from hashlib import sha256
-from typing import Any, Final, cast
+from string import ascii_letters, digits
+from typing import Any, Final
 
 import msgspec
 
-from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.messages import (
     Base64Image,
     ImagePart,
     Message,
+    NativePart,
     ReasoningPart,
     TextPart,
     ToolCallPart,
     ToolReturnPart,
     UrlImage,
 )
-from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.chat_settings import parameters
 from tertulia.providers.quirks import Quirks
+from tertulia.providers.setting_rules import Rules, sent
 from tertulia.providers.strict_schema import strict_schema
 
 _MAX_CALL_ID: Final = 40  # characters; OpenAI refuses longer ones
+_NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")
+_LETTERS: Final = ascii_letters + digits
+_DETAILS: Final = "reasoning_details"
+_NO_REASONING: Final = " "  # stands for what a reply without reasoning has none of; an empty text is refused
 _MAX_NAME: Final = 64  # characters, of functions and of speakers
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_NEEDS_COMPLETION_TOKENS: Final = re.compile(r"(?:.*/)?(?:o\d|gpt-5)")
-
 _encode: Final = msgspec.json.Encoder().encode
-
-# What this dialect has no parameter for. `response_schema` is Google's, `thinking` Anthropic's and Z.ai's.
-_INEXPRESSIBLE: Final = ("effort", "thinking", "thinking_config", "response_schema", "tool_call_parser")
 
 
 class FragmentCache:
@@ -70,23 +73,24 @@ class FragmentCache:
 
 
 class ChatEncoder:
-    """Encodes requests for one endpoint, keeping what it encoded of the history."""
+    """Encodes requests for one endpoint, keeping what it encoded of the history.
 
-    def __init__(self, provider_name: str, quirks: Quirks, *, cache_bytes: int = 8 * 1024 * 1024) -> None:
-        self._provider_name = provider_name
+    ``writers`` are the prefixes of the handles of this provider's models, ``provider_type`` its type.
+    """
+
+    def __init__(
+        self, provider_type: str, writers: frozenset[str], quirks: Quirks, *, cache_bytes: int = 8 * 1024 * 1024
+    ) -> None:
+        self._provider_type = provider_type
+        self._writers = writers
         self._quirks = quirks
         self._cache = FragmentCache(cache_bytes)
 
-    def encode(self, request: ModelRequest, *, stream_usage: bool = True) -> bytes:
-        """The body of a streaming request.
-
-        :raises InvalidArgument: if a setting has no expression in this dialect; the message names it.
-        """
+    def encode(self, request: ModelRequest, rules: Rules, *, without: Collection[str] = ()) -> bytes:
+        """The body of a streaming request, without what the server turned out not to know."""
         messages = self._messages(request)
-        parameters = _encode(self._parameters(request, stream_usage=stream_usage))
-        return b"".join(
-            (b'{"model":', _encode(request.model), b',"messages":[', b",".join(messages), b"],", parameters[1:])
-        )
+        rest = _encode(self._rest(request, rules, without))
+        return b"".join((b'{"model":', _encode(request.model), b',"messages":[', b",".join(messages), b"],", rest[1:]))
 
     def _messages(self, request: ModelRequest) -> list[bytes]:
         encoded = [_encode({"role": "system", "content": request.system})] if request.system else []
@@ -95,7 +99,7 @@ class ChatEncoder:
         for message in request.messages:
             fragment = get(message.id)
             if fragment is None:
-                fragment = _fragment(message, reasoning_back=self._quirks.reasoning_back)
+                fragment = self._fragment(message)
                 put(message.id, fragment)
             if not fragment:
                 continue
@@ -110,101 +114,98 @@ class ChatEncoder:
             encoded.append(fragment)
         return encoded + pictures
 
-    def _parameters(self, request: ModelRequest, *, stream_usage: bool) -> dict[str, Any]:
-        parameters: dict[str, Any] = {"stream": True}
-        if stream_usage:
-            parameters["stream_options"] = {"include_usage": True}
-        settings = request.settings
-        parallel = request.parallel_tool_calls
-        if settings is not None:
-            self._add_settings(parameters, settings, request.model)
-            parallel = settings.parallel_tool_calls if parallel is None else parallel
+    def _rest(self, request: ModelRequest, rules: Rules, without: Collection[str]) -> dict[str, Any]:
+        rest: dict[str, Any] = {"stream": True}
+        if self._quirks.usage_option:
+            rest["stream_options"] = {"include_usage": True}
+        if request.settings is not None:
+            rest |= parameters(request.settings, rules)
         if request.tools:
-            strict = settings.strict if settings is not None else None
-            parameters["tools"] = [_tool(spec, strict) for spec in request.tools]
-            if parallel is not None:
-                parameters["parallel_tool_calls"] = parallel
-            if request.tool_choice != "auto":
-                parameters["tool_choice"] = _tool_choice(request.tool_choice)
+            rest |= _tools(request, rules)
         if request.logprobs is not None:
-            parameters["logprobs"] = True
+            rest["logprobs"] = True
             if request.logprobs:
-                parameters["top_logprobs"] = request.logprobs
+                rest["top_logprobs"] = request.logprobs
         if request.cache_key and self._quirks.cache_key:
-            parameters["prompt_cache_key"] = request.cache_key
-        return parameters
+            rest["prompt_cache_key"] = request.cache_key
+        for name in without:
+            dropped = rest.pop(name, None)
+            if name == "max_completion_tokens" and dropped is not None:
+                rest["max_tokens"] = dropped
+        return rest
 
-    def _add_settings(self, parameters: dict[str, Any], settings: ModelSettings, model: str) -> None:
-        for name in _INEXPRESSIBLE:
-            if getattr(settings, name) is not None:
-                raise InvalidArgument(
-                    f"INVALID_ARGUMENT: model_settings.{name} cannot be expressed to '{self._provider_name}', which "
-                    "speaks OpenAI Chat Completions. Remove it.",
-                )
-        if settings.max_output_tokens is not None:
-            # OpenAI's reasoning models refuse the old name wherever they are served from.
-            name = "max_completion_tokens" if _NEEDS_COMPLETION_TOKENS.match(model) else self._quirks.max_tokens
-            parameters[name] = settings.max_output_tokens
-        if settings.temperature is not None:
-            parameters["temperature"] = settings.temperature
-        if settings.response_format is not None:
-            parameters["response_format"] = _response_format(settings.response_format)
-        if settings.reasoning is not None:
-            self._add_reasoning(parameters, settings.reasoning)
-        if settings.verbosity is not None:
-            parameters["verbosity"] = settings.verbosity
+    def _fragment(self, message: Message) -> bytes:
+        """The message as JSON objects with commas between them; empty when there is nothing to send."""
+        if message.role == "approval":
+            return b""  # a person's answer, kept for readers; what came of it is in the returns
+        if message.tool_returns:
+            return self._returns(message.tool_returns)
+        if message.role == "assistant":
+            return self._reply(message)
+        role = "system" if message.role == "system" else "user"
+        encoded: dict[str, Any] = {"role": role, "content": _content(message)}
+        if message.name and self._quirks.speakers:
+            encoded["name"] = _name(message.name)
+        return _encode(encoded)
 
-    def _add_reasoning(self, parameters: dict[str, Any], reasoning: dict[str, Any]) -> None:
-        unknown = [key for key, value in reasoning.items() if key != "reasoning_effort" and value is not None]
-        if unknown:
-            raise InvalidArgument(
-                f"INVALID_ARGUMENT: model_settings.reasoning.{unknown[0]} cannot be expressed to "
-                f"'{self._provider_name}', which speaks OpenAI Chat Completions. Remove it.",
-            )
-        if reasoning.get("reasoning_effort") is not None:
-            parameters["reasoning_effort"] = reasoning["reasoning_effort"]
+    def _reply(self, message: Message) -> bytes:
+        text = "\n".join(part.text for part in message.content if isinstance(part, TextPart))
+        calls = message.tool_calls
+        if not text and not calls:
+            return b""
+        encoded: dict[str, Any] = {"role": "assistant", "content": text or None, **self._reasoning(message)}
+        if calls:
+            encoded["tool_calls"] = [self._call(call) for call in calls]
+        return _encode(encoded)
+
+    def _reasoning(self, message: Message) -> dict[str, Any]:
+        """The reasoning before a reply, as the server wants it back."""
+        how = self._quirks.reasoning_back
+        own = message.model is not None and message.model.partition("/")[0] in self._writers
+        if how == "details" and own:
+            items = [part.item for part in message.content if isinstance(part, NativePart) and _DETAILS in part.item]
+            return {_DETAILS: items[0][_DETAILS]} if items else {}
+        if how in {"content", "always"}:
+            parts = (part.reasoning for part in message.content if isinstance(part, ReasoningPart) and own)
+            reasoning = "".join(parts) or (_NO_REASONING if how == "always" else "")
+            return {"reasoning_content": reasoning} if reasoning else {}
+        return {}
+
+    def _call(self, call: ToolCallPart) -> dict[str, Any]:
+        return {
+            "id": self._call_id(call.id),
+            "type": "function",
+            "function": {"name": _name(call.name), "arguments": _arguments(call.arguments)},
+        }
+
+    def _returns(self, returns: tuple[ToolReturnPart, ...]) -> bytes:
+        pictures: list[dict[str, Any]] = []
+        encoded: list[bytes] = []
+        for part in returns:
+            text = part.content if isinstance(part.content, str) else ""
+            if not isinstance(part.content, str):
+                text = "\n".join(piece.text for piece in part.content if isinstance(piece, TextPart))
+                images = [_image(piece) for piece in part.content if isinstance(piece, ImagePart)]
+                if images:
+                    text = text or "The image follows."
+                    pictures += [{"type": "text", "text": f"Returned by the tool {part.name}:"}, *images]
+            id_ = self._call_id(part.tool_call_id)
+            encoded.append(_encode({"role": "tool", "tool_call_id": id_, "content": text}))
+        fragment = b",".join(encoded)
+        return fragment + _PICTURES + _encode({"role": "user", "content": pictures}) if pictures else fragment
+
+    def _call_id(self, id_: str) -> str:
+        """The id itself, or another that is always the same for it: not every id is taken everywhere."""
+        if self._quirks.call_ids == "nine":
+            if _NINE.fullmatch(id_):
+                return id_
+            number = int.from_bytes(sha256(id_.encode()).digest(), "big")
+            return "".join(_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(9))
+        return id_ if len(id_) <= _MAX_CALL_ID else f"call_{sha256(id_.encode()).hexdigest()[:32]}"
 
 
 _TOOL_MESSAGE: Final = b'{"role":"tool"'
 _PICTURES: Final = b"\x00"  # parts a fragment from the pictures behind it; no JSON text holds this byte
-
-
-def _fragment(message: Message, *, reasoning_back: bool) -> bytes:
-    """The message as JSON objects with commas between them; empty when there is nothing to send."""
-    if message.role == "approval":
-        return b""  # a person's answer, kept for readers; what came of it is in the returns
-    if message.tool_returns:
-        return _returns(message.tool_returns)
-    if message.role == "assistant":
-        return _reply(message, reasoning_back=reasoning_back)
-    role = "system" if message.role == "system" else "user"
-    encoded: dict[str, Any] = {"role": role, "content": _content(message)}
-    if message.name:
-        encoded["name"] = _name(message.name)
-    return _encode(encoded)
-
-
-def _reply(message: Message, *, reasoning_back: bool) -> bytes:
-    text = "\n".join(part.text for part in message.content if isinstance(part, TextPart))
-    calls = message.tool_calls
-    if not text and not calls:
-        return b""
-    encoded: dict[str, Any] = {"role": "assistant", "content": text or None}
-    if reasoning_back:
-        reasoning = "".join(part.reasoning for part in message.content if isinstance(part, ReasoningPart))
-        if reasoning:
-            encoded["reasoning_content"] = reasoning
-    if calls:
-        encoded["tool_calls"] = [_call(call) for call in calls]
-    return _encode(encoded)
-
-
-def _call(call: ToolCallPart) -> dict[str, Any]:
-    return {
-        "id": _call_id(call.id),
-        "type": "function",
-        "function": {"name": _name(call.name), "arguments": _arguments(call.arguments)},
-    }
 
 
 def _arguments(arguments: str) -> str:
@@ -213,22 +214,6 @@ def _arguments(arguments: str) -> str:
     except msgspec.DecodeError:
         return _encode({"invalid_arguments": arguments}).decode() if arguments.strip() else "{}"
     return arguments
-
-
-def _returns(returns: tuple[ToolReturnPart, ...]) -> bytes:
-    pictures: list[dict[str, Any]] = []
-    encoded: list[bytes] = []
-    for part in returns:
-        text = part.content if isinstance(part.content, str) else ""
-        if not isinstance(part.content, str):
-            text = "\n".join(piece.text for piece in part.content if isinstance(piece, TextPart))
-            images = [_image(piece) for piece in part.content if isinstance(piece, ImagePart)]
-            if images:
-                text = text or "The image follows."
-                pictures += [{"type": "text", "text": f"Returned by the tool {part.name}:"}, *images]
-        encoded.append(_encode({"role": "tool", "tool_call_id": _call_id(part.tool_call_id), "content": text}))
-    fragment = b",".join(encoded)
-    return fragment + _PICTURES + _encode({"role": "user", "content": pictures}) if pictures else fragment
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
@@ -255,13 +240,22 @@ def _image(part: ImagePart) -> dict[str, Any]:
     return {"type": "image_url", "image_url": image}
 
 
-def _call_id(id_: str) -> str:
-    """The id itself, or a shorter one that is always the same for it: other providers' may be too long here."""
-    return id_ if len(id_) <= _MAX_CALL_ID else f"call_{sha256(id_.encode()).hexdigest()[:32]}"
-
-
 def _name(name: str) -> str:
     return _NOT_IN_A_NAME.sub("_", name)[:_MAX_NAME]
+
+
+def _tools(request: ModelRequest, rules: Rules) -> dict[str, Any]:
+    """The tools, and what may be said of them only where there are some."""
+    strict = sent(request.settings, rules, "strict")
+    parallel = request.parallel_tool_calls
+    if parallel is None:
+        parallel = sent(request.settings, rules, "parallel_tool_calls")
+    said: dict[str, Any] = {"tools": [_tool(spec, strict) for spec in request.tools]}
+    if parallel is not None:
+        said["parallel_tool_calls"] = parallel
+    if request.tool_choice != "auto":
+        said["tool_choice"] = _tool_choice(request.tool_choice)
+    return said
 
 
 def _tool(spec: ToolSpec, strict: bool | None) -> dict[str, Any]:  # noqa: FBT001  a tri-state of the API
@@ -276,22 +270,3 @@ def _tool(spec: ToolSpec, strict: bool | None) -> dict[str, Any]:  # noqa: FBT00
 
 def _tool_choice(choice: str) -> str | dict[str, Any]:
     return choice if choice in {"none", "required"} else {"type": "function", "function": {"name": choice}}
-
-
-def _response_format(response_format: dict[str, Any]) -> dict[str, Any]:
-    """The format with its schema under a name, as the dialect wants it; users may give the bare schema.
-
-    :raises InvalidArgument: if it is of an unknown type or lacks its schema.
-    """
-    kind = response_format.get("type")
-    if kind in {"text", "json_object"}:
-        return {"type": kind}
-    given = response_format.get("json_schema")
-    if kind != "json_schema" or not isinstance(given, dict):
-        raise InvalidArgument(
-            "INVALID_ARGUMENT: response_format must be of type text, json_object, or json_schema with a json_schema.",
-        )
-    schema = cast("dict[str, Any]", given)
-    if isinstance(schema.get("schema"), dict):
-        return {"type": "json_schema", "json_schema": {"name": "response", **schema}}
-    return {"type": "json_schema", "json_schema": {"name": "response", "schema": schema}}

@@ -6,26 +6,15 @@ from typing import Any, Final, cast
 
 from tertulia.domain.errors import (
     ContextTooLong,
-    ProviderAuthenticationError,
     ProviderBadRequest,
-    ProviderContentFiltered,
     ProviderError,
-    ProviderModelNotFound,
-    ProviderOverloaded,
-    ProviderPermissionError,
-    ProviderRateLimited,
-    ProviderTimeout,
 )
+from tertulia.providers import failures
+from tertulia.providers.failures import Subject
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whom a failure is about. ``key_hint`` says where the key of this provider is set."""
-
-    name: str
-    endpoint: str
-    key_hint: str
-    model: str = ""
+class NoSuchService(ProviderBadRequest):
+    """Nothing at the address speaks this dialect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +73,6 @@ _QUOTA: Final = re.compile(
 _RATE: Final = re.compile(r"rate[ _]limit|too many requests|tokens per minute", re.IGNORECASE)
 
 
-def is_quota_used_up(body: bytes) -> bool:
-    """Whether a 429 says that waiting will not help."""
-    return _QUOTA.search(body[:4000].decode(errors="replace")) is not None
-
-
 def error_of_status(status: int, body: object, subject: Subject, retry_after: float | None = None) -> ProviderError:
     """The failure that an HTTP error status with this body stands for. The body is decoded JSON or text."""
     return _error_of(_report(status, body), subject, retry_after)
@@ -137,64 +121,48 @@ def _error_of_words(
     report: _Report, everything: str, subject: Subject, retry_after: float | None
 ) -> ProviderError | None:
     """What the wording says, where it says more than the status."""
-    name, detail = subject.name, report.message
+    detail = report.message
     if report.status in {0, 402, 429} and _QUOTA.search(everything):
-        return ProviderRateLimited(
-            f"The quota or credit of the {name} account is used up: check its plan and billing.",
-            detail=detail,
-            retry_after=retry_after,
-        )
+        return failures.quota_used_up(subject, detail, retry_after)
     if report.status in {0, 413, 429} and (report.status == 429 or _RATE.search(everything)):  # noqa: PLR2004  HTTP
-        return ProviderRateLimited(
-            f"{name} gets too many requests. Wait a little and try again.", detail=detail, retry_after=retry_after
-        )
+        return failures.rate_limited(subject, detail, retry_after)
     if report.status in {0, 400, 404, 422} and (
         "model_not_found" in report.words or _NO_SUCH_MODEL.search(report.message)
     ):
-        return ProviderModelNotFound(
-            f"{name} has no model '{subject.model}', or it is not available to this key: {detail}", detail=detail
-        )
+        return failures.no_such_model(subject, detail)
     if report.status in {0, 400, 403} and _FILTERED.search(everything):
-        return ProviderContentFiltered(f"The content filter of {name} stopped this request.", detail=detail)
+        return failures.filtered(subject, detail)
     if report.status in {0, 500, 503, 529} and (report.status >= 503 or _OVERLOADED.search(everything)):  # noqa: PLR2004
-        return ProviderOverloaded(
-            f"{name} is overloaded or not ready now. Try again in a moment.", detail=detail, retry_after=retry_after
-        )
+        return failures.overloaded(subject, detail, retry_after)
     return None
 
 
 def _error_of_number(  # noqa: PLR0911  a table in the shape of a match
     report: _Report, subject: Subject, retry_after: float | None
 ) -> ProviderError:
-    name, detail = subject.name, report.message
+    detail = report.message
     match report.status:
         case 401:
-            return ProviderAuthenticationError(
-                f"{name} did not accept the API key. {subject.key_hint}", detail=detail or "unauthorized"
-            )
+            return failures.wrong_key(subject, detail)
         case 403:
-            return ProviderPermissionError(
-                f"The API key for {name} may not use the model '{subject.model}'.", detail=detail
-            )
+            return failures.not_allowed(subject, detail)
         case 402:
-            return ProviderRateLimited(f"The {name} account has no credit left.", detail=detail)
+            return failures.quota_used_up(subject, detail)
         case 404 | 405:
-            return ProviderBadRequest(
-                f"There is no Chat Completions service at {subject.endpoint}: check the base URL of {name}.",
+            return NoSuchService(
+                f"What answers at {subject.endpoint} has no such service: check the base URL of {subject.name}.",
                 detail=detail,
             )
+        case status if status in failures.REDIRECTIONS:
+            return failures.moved(subject, status)
         case 408 | 504 | 524:
-            return ProviderTimeout(f"{name} did not answer in time. Try again.", detail=detail)
+            return failures.timed_out(subject, detail)
         case 409 | 423 | 425:
-            return ProviderOverloaded(f"{name} cannot take the request now. Try again.", detail=detail)
+            return failures.overloaded(subject, detail)
         case status if 400 <= status < 500:  # noqa: PLR2004  HTTP
-            return ProviderBadRequest(f"{name} refused the request: {detail or f'status {status}'}", detail=detail)
-        case 0:
-            return ProviderError(f"{name} failed while it answered: {detail}", detail=detail)
+            return failures.refused(subject, detail or f"status {status}")
         case status:
-            return ProviderError(
-                f"{name} failed with status {status}. Try again.", detail=detail, retry_after=retry_after
-            )
+            return failures.failed(subject, detail, status, retry_after)
 
 
 def _context_error(report: _Report, subject: Subject) -> ContextTooLong | None:
@@ -204,13 +172,7 @@ def _context_error(report: _Report, subject: Subject) -> ContextTooLong | None:
     window = _int_field(report, "n_ctx") or _first_number(_WINDOW, report.message)
     if tokens is not None and window is not None and tokens < window and "max_" in report.message:
         return None  # the history fits; it is the reply that was allowed to be too long
-    return ContextTooLong(
-        f"The request does not fit the context window of '{subject.model}'"
-        + (f" ({tokens or 'unknown'} of {window or 'unknown'} tokens)." if tokens or window else "."),
-        detail=report.message,
-        tokens=tokens,
-        context_window=window,
-    )
+    return failures.context_too_long(subject, report.message, tokens, window)
 
 
 def _int_field(report: _Report, name: str) -> int | None:

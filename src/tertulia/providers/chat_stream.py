@@ -10,11 +10,21 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
-from tertulia.domain.errors import ProviderConnectionLost, ProviderMalformedReply
+from tertulia.domain.errors import ProviderMalformedReply
 from tertulia.domain.ids import new_tool_call_id
 from tertulia.domain.runs import Usage
-from tertulia.ports.provider import Finished, FinishReason, ProviderEvent, ReasoningPiece, TextPiece, ToolCallPiece
-from tertulia.providers.chat_errors import Subject, error_in_reply
+from tertulia.ports.provider import (
+    CitationsPiece,
+    Finished,
+    FinishReason,
+    NativeItem,
+    ProviderEvent,
+    ReasoningPiece,
+    TextPiece,
+    ToolCallPiece,
+)
+from tertulia.providers.chat_errors import error_in_reply
+from tertulia.providers.failures import Subject, check_ended
 
 
 class _Function(Struct, gc=False):
@@ -34,6 +44,8 @@ class _Delta(Struct):
     reasoning: Any = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    annotations: list[Any] | None = None
+    reasoning_details: list[Any] | None = None
 
 
 class _Choice(Struct):
@@ -73,6 +85,7 @@ _REASONS: Final[dict[str, FinishReason]] = {
 
 
 _LOGPROBS: Final = ("content", "refusal")
+_PIECEMEAL: Final = frozenset({"text", "summary", "data"})  # what of a detail of reasoning comes in pieces
 
 
 class _Call:
@@ -89,10 +102,15 @@ class _Call:
 
 
 class ReplyReader:
-    """Reads the chunks of one reply and keeps what the reply came to. ``done`` is set once ``[DONE]`` came."""
+    """Reads the chunks of one reply and keeps what the reply came to. ``done`` is set once ``[DONE]`` came.
 
-    def __init__(self, subject: Subject) -> None:
+    With ``keeps_details`` the server wants ``reasoning_details`` back as they came.
+    """
+
+    def __init__(self, subject: Subject, *, keeps_details: bool = False) -> None:
         self._subject = subject
+        self._keeps_details = keeps_details
+        self._details: list[dict[str, Any]] = []
         self._head: dict[str, Any] = {}
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -153,12 +171,7 @@ class ReplyReader:
         :raises ProviderMalformedReply: if nothing came, or a tool call has no name.
         :raises ProviderConnectionLost: if the stream ended before the reply did.
         """
-        if not self._chunks and not self.done:
-            raise ProviderMalformedReply(f"{self._subject.name} sent an empty reply. Try again.")
-        if not self.complete:
-            raise ProviderConnectionLost(
-                f"The connection to {self._subject.name} ended before the reply was finished. Try again.",
-            )
+        check_ended(self._subject, started=self.started or self.done, complete=self.complete)
         events: list[ProviderEvent] = []
         for call in self._calls:
             if call.name is None:
@@ -170,6 +183,8 @@ class ReplyReader:
                 # A call without arguments may come with none at all; to the reader it is still a JSON object.
                 call.arguments.append("{}")
                 events.append(ToolCallPiece(call.index, "{}"))
+        if self._details:
+            events.append(NativeItem({"reasoning_details": self._details}))
         events.append(
             Finished(
                 reason=self._reason(),
@@ -225,6 +240,27 @@ class ReplyReader:
         if delta.tool_calls:
             for piece in delta.tool_calls:
                 self._read_call(piece, events)
+        if delta.annotations:
+            sources = tuple(cast("dict[str, Any]", source) for source in delta.annotations if isinstance(source, dict))
+            events.append(CitationsPiece(sources))
+        if delta.reasoning_details and self._keeps_details:
+            self._read_details(delta.reasoning_details)
+
+    def _read_details(self, details: list[Any]) -> None:
+        """Pieces of one detail come one after the other; what they have of text is put together."""
+        for detail in details:
+            if not isinstance(detail, dict):
+                continue
+            piece = cast("dict[str, Any]", detail)
+            last = self._details[-1] if self._details else None
+            if last is None or any(last.get(key) != piece.get(key) for key in ("type", "index")):
+                self._details.append(dict(piece))
+                continue
+            for key, value in piece.items():
+                if key in _PIECEMEAL and isinstance(value, str) and isinstance(last.get(key), str):
+                    last[key] += value
+                elif value is not None:
+                    last[key] = value
 
     def _read_logprobs(self, logprobs: Any) -> None:
         """A chunk has those of its own tokens, of the text or of a refusal."""
@@ -300,6 +336,8 @@ class ReplyReader:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self._text) or None}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
+        if self._details:
+            message["reasoning_details"] = self._details
         if self._refusal:
             message["refusal"] = "".join(self._refusal)
         if self._calls:

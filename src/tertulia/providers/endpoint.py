@@ -1,9 +1,15 @@
-"""What is configured of one endpoint that speaks Chat Completions."""
+"""What is configured of one endpoint of models, whatever its dialect."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from tertulia.providers.chat_errors import Subject
-from tertulia.providers.provider_types import COMPATIBLE, ProviderType
+from tertulia.domain.models import ProviderCategory
+from tertulia.domain.provider_types import COMPATIBLE, ProviderType
+from tertulia.providers.failures import Subject
+
+_SECRET_OPTIONS: Final = ("access_key", "secret_key", "session_token", "access_token")
+_LEAST_SECRET: Final = 8  # characters; a shorter key is a stand-in, and its letters are those of other words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,13 +18,21 @@ class EndpointConfig:
 
     ``base_url`` ends in its version path. ``models`` None means: ask it. Times are seconds; ``idle_timeout`` is the
     longest silence, before the reply and within it, ``list_timeout`` the longest wait for the list of models.
+
+    ``options`` are what the type needs beside key and address, such as a region, by the names its row gives them.
+    ``token`` gives the bearer token of the moment in place of a key, where tokens run out; it raises ``ProviderError``.
+    ``headers`` go with every request. ``category`` says whether it is configured or was stored by a user of the API.
     """
 
     name: str
     type: ProviderType = COMPATIBLE
     base_url: str
     api_key: str | None = field(default=None, repr=False)
+    token: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
+    options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     models: tuple[str, ...] | None = None
+    category: ProviderCategory = "base"
     connect_timeout: float = 10
     idle_timeout: float = 300
     list_timeout: float = 3
@@ -27,10 +41,20 @@ class EndpointConfig:
     @property
     def key_hint(self) -> str:
         """What to do about a key that is missing or wrong."""
-        variable = self.type.variables[0] if self.type.variables else ""
-        if variable.endswith("_KEY"):
-            return f"Set {variable} to a valid key."
+        if self.category == "byok":
+            return f"Give the stored provider '{self.name}' a valid api_key (PATCH /v1/providers/{{provider_id}})."
+        if self.type.login:
+            return f"Sign in again: {self.type.login}."
+        if self.type.key_variables:
+            return f"Set {self.type.key_variables[0]} to a valid key."
         return f"Configure '{self.name}' with an api_key in TERTULIA_ENDPOINTS."
+
+    def without_secrets(self, text: str) -> str:
+        """The text, which may be another's, with nothing in it of the credentials."""
+        for secret in (self.api_key, *(self.options.get(name) for name in _SECRET_OPTIONS)):
+            if secret is not None and len(secret) >= _LEAST_SECRET:
+                text = text.replace(secret, "…")
+        return text
 
     def subject(self, model: str = "") -> Subject:
         return Subject(name=self.name, endpoint=self.base_url, key_hint=self.key_hint, model=model)

@@ -1,10 +1,12 @@
-"""What goes wrong below the official SDKs, and when they had better not try again; knows no dialect.
+"""What goes wrong below the official SDKs; knows no dialect.
 
 It imports the HTTP client, so only the modules that import an SDK import it.
 """
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+import time
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -14,13 +16,10 @@ from tertulia.domain.errors import (
     ProviderConnectionLost,
     ProviderError,
     ProviderMalformedReply,
-    ProviderTimeout,
     ProviderUnreachable,
 )
-from tertulia.providers.chat_errors import Subject
-
-_MAX_RETRY_AFTER: Final = 5.0  # seconds; a server that asks for a longer pause is better reported than waited for
-_TOO_MANY_REQUESTS: Final = 429
+from tertulia.providers import failures
+from tertulia.providers.failures import Subject
 
 _Unreachable: TypeAlias = (
     httpx2.ConnectTimeout | httpx2.ConnectError | httpx2.UnsupportedProtocol | httpx2.ProxyError | httpx2.InvalidURL
@@ -34,32 +33,19 @@ def needs_proxy(base_url: str) -> bool:
 
 
 def retry_after(response: httpx2.Response) -> float | None:
-    """Seconds, from the header in either of its forms."""
+    """Seconds, from the header in any of its forms: milliseconds, seconds, or a date."""
     for name, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
+        text = response.headers.get(name, "")
         try:
-            return max(0.0, float(response.headers[name]) / divisor)
-        except (KeyError, ValueError):
+            seconds = float(text) / divisor
+        except ValueError:
             continue
-    return None
-
-
-class PointlessRetries:
-    """A response hook that tells an SDK not to wait for what will not come in time. The SDKs obey its header.
-
-    ``is_quota_used_up`` says of the body of a 429 whether waiting will not help.
-    """
-
-    def __init__(self, is_quota_used_up: Callable[[bytes], bool]) -> None:
-        self._is_quota_used_up = is_quota_used_up
-
-    async def __call__(self, response: httpx2.Response) -> None:
-        if response.is_success:
-            return
-        wait = retry_after(response)
-        waits_too_long = wait is not None and wait > _MAX_RETRY_AFTER
-        limited = response.status_code == _TOO_MANY_REQUESTS
-        if waits_too_long or (limited and self._is_quota_used_up(await response.aread())):
-            response.headers["x-should-retry"] = "false"
+        return max(0.0, seconds) if isfinite(seconds) else None
+    try:
+        then = parsedate_to_datetime(response.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, then.timestamp() - time.time())
 
 
 def failure_below(error: Exception, subject: Subject, *, started: bool) -> ProviderError:
@@ -76,8 +62,7 @@ def failure_below(error: Exception, subject: Subject, *, started: bool) -> Provi
             detail=detail,
         )
     if isinstance(cause, httpx2.TimeoutException):
-        what = "stopped in the middle of its reply" if started else "did not answer"
-        return ProviderTimeout(f"{subject.name} {what} within the time limit. Try again.", detail=detail)
+        return failures.timed_out(subject, detail, started=started)
     if isinstance(cause, httpx2.NetworkError | httpx2.RemoteProtocolError):
         when = "in the middle of the reply" if started else "before a reply came"
         return ProviderConnectionLost(f"The connection to {subject.name} broke {when}. Try again.", detail=detail)

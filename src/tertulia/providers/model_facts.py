@@ -10,7 +10,8 @@ DEFAULT_CONTEXT_WINDOW: Final = 32_000
 _MODELS: Final[tuple[tuple[re.Pattern[str], int, int | None], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE), window, reply)
     for pattern, window, reply in (
-        (r"gpt-5\.[4-9]", 1_050_000, 128_000),
+        (r"gpt-5\.\d-codex-spark", 128_000, 32_000),
+        (r"gpt-(?:[6-9]|5\.[4-9])", 1_050_000, 128_000),
         (r"gpt-5(?:\.\d)?-chat", 128_000, 16_384),
         (r"gpt-5", 400_000, 128_000),
         (r"gpt-4\.1", 1_047_576, 32_768),
@@ -25,7 +26,7 @@ _MODELS: Final[tuple[tuple[re.Pattern[str], int, int | None], ...]] = tuple(
         (r"gpt-oss", 131_072, None),
         (r"o1-mini", 128_000, 65_536),
         (r"o1-preview", 128_000, 32_768),
-        (r"o[134](?:-|$)", 200_000, 100_000),
+        (r"o[134](?:-|$)|codex-mini", 200_000, 100_000),
         (r"claude-[a-z]+-(?:[5-9]|preview)", 1_000_000, 128_000),
         (r"claude-(?:opus|sonnet)-4[.-][6-9](?:-|$)", 1_000_000, 128_000),
         (r"claude-opus-4(?![.-]5)", 200_000, 32_000),
@@ -33,27 +34,44 @@ _MODELS: Final[tuple[tuple[re.Pattern[str], int, int | None], ...]] = tuple(
         (r"claude-3[.-]5", 200_000, 8_192),
         (r"claude-3", 200_000, 4_096),
         (r"claude-", 200_000, None),
-        (r"gemini-", 1_048_576, None),
+        (r"nova-micro", 128_000, 10_000),
+        (r"nova-(?:lite|pro)", 300_000, 10_000),
+        (r"nova-", 1_000_000, None),
+        (r"jamba", 256_000, None),
+        (r"gemini-(?:1|2\.0)", 1_048_576, 8_192),
+        (r"gemini-", 1_048_576, 65_536),
+        (r"deepseek-(?:v[4-9]|chat|reasoner)", 1_000_000, 384_000),
         (r"deepseek", 131_072, None),
-        (r"kimi-(?:k2|for-coding)", 262_144, 32_768),
+        (r"kimi-k[3-9]", 1_048_576, 131_072),
+        (r"kimi-(?:k2|for-coding|latest)", 262_144, 32_768),
+        (r"minimax-m[3-9]", 512_000, 128_000),
+        (r"minimax-m2", 204_800, 131_072),
+        (r"glm-5\.[3-9]", 1_000_000, 131_072),
+        (r"glm-(?:5|4\.[67](?!v))", 200_000, 131_072),
         (r"glm-4\.[5-9]", 131_072, None),
-        (r"grok-4", 256_000, None),
+        (r"grok-4(?:[.-]1)?-fast|grok-4\.20", 2_000_000, 30_000),
+        (r"grok-4\.3", 1_000_000, 30_000),
+        (r"grok-(?:4\.[5-9]|[5-9])", 500_000, None),
+        (r"grok-(?:4|code)", 256_000, None),
         (r"grok-", 131_072, None),
         (r"(?:meta-)?llama-?4", 1_048_576, None),
         (r"(?:meta-)?llama-?3[.-]?[123]", 131_072, None),
         (r"(?:meta-)?llama-?3", 8_192, None),
         (r"llama-?2", 4_096, None),
+        (r"qwen-?3\.[5-9]|qwen-?3-max", 262_144, 65_536),
         (r"qwen-?3-?(?:coder|next|\w*-2507)", 262_144, None),
         (r"qwen-?3", 40_960, None),
         (r"qwen-?2\.5", 32_768, None),
         (r"qwq", 131_072, None),
+        (r"mistral-(?:large-(?:2512|[34])|medium-(?:2604|3[.-]5))|(?:devstral|ministral-\d+b)-2512", 262_144, None),
         (r"mistral-(?:large|medium|small)|ministral|magistral|devstral|pixtral", 128_000, None),
         (r"mistral-nemo", 128_000, None),
         (r"mixtral-8x22b", 65_536, None),
         (r"mi[sx]tral", 32_768, None),
         (r"codestral", 256_000, None),
+        (r"gemma-?4(?!-?e\d)", 262_144, 32_768),
         (r"gemma-?3n", 32_768, None),
-        (r"gemma-?3", 131_072, None),
+        (r"gemma-?[34]", 131_072, None),
         (r"gemma", 8_192, None),
         (r"phi-?4-mini", 131_072, None),
         (r"phi-?4", 16_384, None),
@@ -87,21 +105,31 @@ _EMBEDDINGS: Final[tuple[tuple[str, int], ...]] = (
     ("gte-large", 1024),
 )
 
-# Models that OpenAI lists and that do not chat, or not over Chat Completions.
+# Models that OpenAI lists and that do not chat.
 _OTHER_WORK: Final = re.compile(
-    r"embed|whisper|tts|dall-e|image|moderation|audio|realtime|transcribe|search|instruct|babbage|davinci|sora|codex"
-    r"|rerank|computer-use|deep-research|gpt-live|-pro(?:-|$)",
+    r"embed|whisper|tts|dall-e|image|moderation|audio|realtime|transcribe|search|instruct|babbage|davinci|sora"
+    r"|rerank|computer-use|deep-research|gpt-live",
     re.IGNORECASE,
 )
-_OPENAI_CHAT: Final = re.compile(r"(?:ft:)?(?:gpt-|chatgpt-|o\d)", re.IGNORECASE)
+_OPENAI_CHAT: Final = re.compile(r"(?:ft:)?(?:gpt-|chatgpt-|o\d|codex-)", re.IGNORECASE)
 _NOT_CHAT: Final = re.compile(
-    r"embed|whisper|rerank|(?:^|[-/])(?:tts|bge|gte|e5)-|all-minilm|moderation", re.IGNORECASE
+    r"embed|whisper|rerank|(?:^|[-/])(?:tts|bge|gte|e5|ocr|flux|veo|sora|dall-e)(?:-|$)|all-minilm|moderation"
+    r"|imagine-|-(?:image|video|transcribe|realtime|tts)(?:-|$)",
+    re.IGNORECASE,
+)
+
+
+# Bedrock's ids have the maker before the model, and perhaps a region before the maker: us.anthropic.claude-….
+_MAKER: Final = re.compile(
+    r"(?:[a-z-]+\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|openai|qwen|google|moonshotai|moonshot|minimax|zai)\."
 )
 
 
 def _bare(name: str) -> str:
     """``meta-llama/Llama-3.3-70B`` and ``ft:gpt-4o:org::id`` without what is put before the model's own name."""
-    return name.rpartition("/")[2].removeprefix("ft:")
+    bare = name.rpartition("/")[2].removeprefix("ft:")
+    maker = _MAKER.match(bare)
+    return bare[maker.end() :] if maker else bare
 
 
 def known_windows(name: str) -> tuple[int, int | None] | None:

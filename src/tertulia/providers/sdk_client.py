@@ -1,13 +1,14 @@
 """One endpoint's connection through an official SDK, made when it is first needed; what adapters of SDKs share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tertulia.domain.errors import ProviderAuthenticationError, ProviderError, ProviderTimeout
-from tertulia.providers.chat_errors import Subject
 from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.failures import Subject
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,7 +22,7 @@ class Connection(Protocol):
     @property
     def errors(self) -> tuple[type[Exception], ...]: ...
 
-    async def post(self, path: str, content: bytes) -> "httpx2.Response": ...
+    async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> "httpx2.Response": ...
     async def get(self, path: str, timeout: float) -> bytes: ...  # noqa: ASYNC109  the SDK's own, per request
     async def close(self) -> None: ...
 
@@ -49,16 +50,18 @@ class SdkClient:
                 self._connection = await asyncio.to_thread(self._make)
         return self._connection
 
-    async def post(self, path: str, body: bytes, subject: Subject) -> "httpx2.Response":
-        """The reply, begun and unread.
+    async def post(
+        self, path: str, body: bytes, subject: Subject, deadline: float, headers: Mapping[str, str]
+    ) -> "httpx2.Response":
+        """The reply, begun and unread. ``deadline`` is the ``time.monotonic()`` by which it must have begun.
 
         :raises ProviderError: if there is none.
         """
         connection = await self.connection()
         try:
             # The SDK's own limit is for each try; this one is for all of them and the pauses between.
-            async with asyncio.timeout(self._config.idle_timeout):
-                return await connection.post(path, body)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await connection.post(path, body, headers)
         except TimeoutError as error:
             raise ProviderTimeout(
                 f"{subject.name} did not answer within {self._config.idle_timeout:g} seconds. Try again.",
@@ -84,19 +87,18 @@ class SdkClient:
 
     def _make(self) -> Connection:
         config = self._config
-        if config.api_key is not None and not (config.api_key.isascii() and config.api_key.isprintable()):
-            raise ProviderAuthenticationError(
-                f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
-                f"{config.key_hint}",
-            )
-        connection: Connection = import_module(self._module).Connection(
-            config.base_url,
-            config.api_key,
-            connect_timeout=config.connect_timeout,
-            idle_timeout=config.idle_timeout,
-            retries=config.retries,
-        )
+        check_key(config, config.api_key)
+        connection: Connection = import_module(self._module).Connection(config)
         return connection
+
+
+def check_key(config: EndpointConfig, key: str | None) -> None:
+    """:raises ProviderAuthenticationError: if the key cannot go into a header."""
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise ProviderAuthenticationError(
+            f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
+            f"{config.key_hint}",
+        )
 
 
 async def drain(chunks: AsyncIterator[bytes]) -> None:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.messages import Message
-from tertulia.ports.store import SearchQuery
+from tertulia.ports.queries import SearchQuery
 from tertulia.ports.tool import ToolContext
 from tertulia.tools.base import BuiltinTool
 

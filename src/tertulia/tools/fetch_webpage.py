@@ -21,7 +21,7 @@ def fetch_webpage(*, allow_private_addresses: bool) -> BuiltinTool[FetchArgument
         from tertulia.tools.guarded_http import FetchFailed, GuardedClient  # noqa: PLC0415
         from tertulia.tools.readable import readable  # noqa: PLC0415
 
-        client = GuardedClient(is_allowed=lambda _: True) if allow_private_addresses else GuardedClient()
+        client = GuardedClient().anywhere() if allow_private_addresses else GuardedClient()
         page = await client.get(arguments.url)
         # Parsing a long page takes up to seconds; other conversations go on meanwhile.
         text = await asyncio.to_thread(readable, page.body, page.content_type)

@@ -10,7 +10,7 @@ import functools
 import ssl
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import httpx2
@@ -24,9 +24,9 @@ _MAX_ADDRESSES: Final = 3  # that are tried, one after the other
 _CONNECT_SECONDS: Final = 5.0
 _HEADERS: Final = {
     "user-agent": "Mozilla/5.0 (compatible; Tertulia)",
-    "accept": "text/html,application/xhtml+xml,text/*;q=0.9,application/json;q=0.9,*/*;q=0.5",
     "accept-encoding": "gzip",
 }
+_PAGES: Final = "text/html,application/xhtml+xml,text/*;q=0.9,application/json;q=0.9,*/*;q=0.5"
 
 
 class FetchFailed(TertuliaError):
@@ -50,6 +50,11 @@ class GuardedClient:
     resolver: Resolver = resolve
     seconds: float = 30.0
     max_bytes: int = 5 * 1024 * 1024
+    accept: str = _PAGES
+
+    def anywhere(self) -> "GuardedClient":
+        """One that fetches from private addresses as well, where whoever runs the server allows it."""
+        return replace(self, is_allowed=_anywhere)
 
     async def get(self, address: str) -> Fetched:
         """:raises FetchFailed: if it is refused, fails, is too large or takes too long."""
@@ -83,7 +88,7 @@ class GuardedClient:
     async def _get(self, url: httpx2.URL, addresses: Sequence[str]) -> Fetched | httpx2.URL:
         """The page, or where it has moved."""
         async with httpx2.AsyncHTTPTransport(verify=_tls(), trust_env=False) as transport:
-            response = await _sent(transport, url, addresses)
+            response = await _sent(transport, url, addresses, {"accept": self.accept})
             try:
                 if response.is_redirect and "location" in response.headers:
                     return _joined(url, response.headers["location"])
@@ -124,7 +129,13 @@ class GuardedClient:
         return body
 
 
-async def _sent(transport: httpx2.AsyncHTTPTransport, url: httpx2.URL, addresses: Sequence[str]) -> httpx2.Response:
+def _anywhere(_address: str) -> bool:
+    return True
+
+
+async def _sent(
+    transport: httpx2.AsyncHTTPTransport, url: httpx2.URL, addresses: Sequence[str], headers: dict[str, str]
+) -> httpx2.Response:
     """The reply of the first address that can be connected to; the host's name goes into the header and into TLS."""
     timeout = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}
     failure: httpx2.HTTPError | None = None
@@ -132,7 +143,7 @@ async def _sent(transport: httpx2.AsyncHTTPTransport, url: httpx2.URL, addresses
         request = httpx2.Request(
             "GET",
             url.copy_with(host=address, fragment=None),
-            headers={"host": url.netloc.decode("ascii")} | _HEADERS,
+            headers={"host": url.netloc.decode("ascii")} | _HEADERS | headers,
             extensions={"sni_hostname": url.host, "timeout": timeout},
         )
         try:

@@ -16,11 +16,14 @@ from tertulia.domain.errors import (
     ProviderOverloaded,
     ProviderRateLimited,
 )
+from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import Finished, FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
 from tertulia.providers.anthropic_messages import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.openai_chat import OpenAIChatProvider
-from tertulia.providers.provider_types import BY_PREFIX
+from tests.contracts.providers.bedrock_harness import bedrock_converse
+from tests.contracts.providers.gemini_harness import google_ai, google_vertex
+from tests.contracts.providers.responses_harness import chatgpt_oauth, openai_responses
 from tests.support import scripted
 from tests.support.anthropic_endpoint import AnthropicEndpoint, Begin, Fill
 from tests.support.anthropic_endpoint import Finish as MessagesFinish
@@ -247,4 +250,13 @@ def anthropic_messages() -> Generator[Harness]:
         yield AnthropicHarness(endpoint)
 
 
-HARNESSES = (scripted_provider, openai_chat, anthropic_messages)
+HARNESSES = (
+    scripted_provider,
+    openai_chat,
+    anthropic_messages,
+    google_ai,
+    google_vertex,
+    bedrock_converse,
+    openai_responses,
+    chatgpt_oauth,
+)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tertulia.domain.errors import ProviderConnectionLost, ProviderError
 from tertulia.domain.messages import Message, TextPart
@@ -25,6 +26,10 @@ from tertulia.ports.provider import (
 from tests.contracts.providers.harness import FAILURES, HARNESSES, FailureName, Harness
 
 USAGE = Usage(prompt_tokens=20, completion_tokens=5, total_tokens=25, cached_input_tokens=8, reasoning_tokens=2)
+UNCOUNTED_REASONING = {"bedrock"}
+"""The types of providers that do not tell how much of a reply was reasoning."""
+CACHE_WRITES_COUNTED = {"anthropic", "bedrock"}
+
 REQUEST = ModelRequest(
     model="gpt-4o-mini",
     system="You are terse.",
@@ -78,7 +83,20 @@ async def test_text_comes_piece_by_piece_and_the_end_comes_last(harness: Harness
     *pieces, finished = await events_of(harness)
     assert pieces == [TextPiece("Good "), TextPiece("morning")]
     assert isinstance(finished, Finished)
-    assert (finished.reason, finished.usage) == ("stop", USAGE)
+    uncounted = harness.provider.provider_type in UNCOUNTED_REASONING
+    told = structs.replace(USAGE, reasoning_tokens=None) if uncounted else USAGE
+    assert (finished.reason, finished.usage) == ("stop", told)
+
+
+async def test_what_went_into_a_cache_is_told_where_it_is_counted(harness: Harness) -> None:
+    if harness.provider.provider_type not in CACHE_WRITES_COUNTED:
+        pytest.skip("its provider writes its cache by itself and does not say how much")
+    harness.replies(TextPiece("hi"), usage=structs.replace(USAGE, cache_write_tokens=4))
+    finished = (await events_of(harness))[-1]
+    assert isinstance(finished, Finished)
+    assert finished.usage is not None
+    assert (finished.usage.cached_input_tokens, finished.usage.cache_write_tokens) == (8, 4)
+    assert finished.usage.prompt_tokens == 24, "all that was read, from a cache or not"
 
 
 async def test_reasoning_is_told_apart_from_text(harness: Harness) -> None:

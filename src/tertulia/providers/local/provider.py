@@ -10,13 +10,13 @@ import structlog
 from tertulia.domain.errors import InvalidArgument, ProviderBadRequest, ProviderError, ProviderOverloaded
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
+from tertulia.provider_settings import LocalModels
 from tertulia.providers.local.body import make_body, opening_body, refuse_inexpressible
 from tertulia.providers.local.discovery import LocalModel, find_models, runtime_installed
 from tertulia.providers.local.layouts import ChatLayout, Layout, is_small
 from tertulia.providers.local.notes_layout import NotesLayout
 from tertulia.providers.local.reply import ReplyReader
 from tertulia.providers.local.runtime import Broken, LoadedModel, LoadFailed, LoadOptions, Refused, Unloaded
-from tertulia.settings import LocalModels
 
 NAME: Final = "local"
 LARGEST_DEFAULT_CONTEXT: Final = 8192
@@ -44,6 +44,10 @@ class LocalProvider:
     def provider_type(self) -> str:
         # The API has no word for models inside the server; what is set for them is set as for an OpenAI-like one.
         return "openai"
+
+    @property
+    def takes_image_urls(self) -> bool:
+        return True  # its models are shown no images, so none need be fetched
 
     def card(self, model: str) -> ModelCard:
         return self._card(self._find(model))

@@ -1,0 +1,183 @@
+"""What the adapters of all dialects share: the Provider port, tries before the first token, the list of models."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from tertulia.domain.errors import ProviderError
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
+from tertulia.ports.provider import ModelRequest, ProviderEvent
+from tertulia.providers import setting_rules
+from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.failures import Subject
+from tertulia.providers.model_list import Listed, ModelList
+from tertulia.providers.retries import Retries
+from tertulia.providers.setting_rules import Rules
+
+_MOST_BODIES: Final = 4  # of one request; an adapter that words it anew without end is wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One try of a request. ``body`` is what ``encode`` gave, or what it was worded anew to.
+
+    ``deadline`` is the ``time.monotonic()`` by which the reply must have begun.
+    """
+
+    request: ModelRequest
+    body: bytes
+    subject: Subject
+    deadline: float
+
+
+class Adapter(ABC):
+    """One endpoint on the Provider port. A dialect says what it encodes, how it is asked and what it lists."""
+
+    takes_image_urls: bool = True
+    gives_logprobs: ClassVar[bool] = False
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self._config = config
+        self._under_way = 0
+        self._retired = False
+        self._model_list = ModelList(config, self.list_models, gives_logprobs=self.gives_logprobs)
+
+    @property
+    def name(self) -> str:
+        return self._config.name
+
+    @property
+    def provider_type(self) -> str:
+        return self._config.type.provider_type
+
+    @property
+    def config(self) -> EndpointConfig:
+        return self._config
+
+    @property
+    def writers(self) -> frozenset[str]:
+        """The prefixes of the handles that this provider's replies are stored under."""
+        if self._config.category == "byok":
+            return frozenset({self._config.name})  # the account of another organization, which others' items are not of
+        return frozenset({self._config.name, *self._config.type.prefixes})
+
+    # What a dialect says.
+
+    @abstractmethod
+    def rules(self, model: str) -> Rules:
+        """What becomes of each setting of this model."""
+
+    @abstractmethod
+    def encode(self, request: ModelRequest) -> bytes:
+        """The body of a streaming request: the same bytes for the same request.
+
+        :raises InvalidArgument: if a setting cannot be expressed.
+        """
+
+    @abstractmethod
+    def attempt(self, call: Call) -> AsyncGenerator[list[ProviderEvent], None]:
+        """Ask once. Yields events as they come, many at a time where they come so, ``Finished`` last.
+
+        :raises ProviderError: if the reply cannot be had or breaks off; the caller decides whether to try again.
+        """
+
+    @abstractmethod
+    async def fetch_models(self) -> list[Listed]:
+        """The models on offer, asked for once.
+
+        :raises ProviderError: if the endpoint cannot tell.
+        """
+
+    def reword(self, call: Call, error: ProviderError) -> bytes | None:
+        """Another body to ask with at once where this failure says what was wrong with the first; None elsewhere."""
+        del call, error
+        return None
+
+    def check_settings(self, model: str, settings: ModelSettings) -> None:
+        """A dialect that refuses more than its rules do overrides this, and calls it."""
+        setting_rules.check(settings, self.rules(model), self.name)
+
+    async def warm_up(self) -> None:  # noqa: B027  there may be nothing to load
+        """Load what the first request would otherwise wait half a second for."""
+
+    async def close(self) -> None:  # noqa: B027  there may be nothing to close
+        """Let go of every connection; the next request makes new ones."""
+
+    async def retire(self) -> None:
+        """Close, as soon as no reply is under way: the catalogue has let go of it, runs may still use it."""
+        self._retired = True
+        await self._close_if_retired()
+
+    async def _close_if_retired(self) -> None:
+        if self._retired and not self._under_way:
+            await self.close()
+
+    async def list_models(self) -> list[Listed]:
+        """As ``fetch_models``; what a failure quotes holds no secret."""
+        try:
+            return await self.fetch_models()
+        except ProviderError as error:
+            self._hide_secrets(error)
+            raise
+
+    def _hide_secrets(self, error: ProviderError) -> None:
+        """Some servers quote the key that they refuse, and what they say is logged, stored and shown."""
+        error.detail = self._config.without_secrets(error.detail)
+        error.message = self._config.without_secrets(error.message)
+        error.args = (error.message, *error.args[1:])
+
+    async def sync_models(self) -> None:
+        """Ask for the models now, however lately that was done.
+
+        :raises ProviderError: if they cannot be told.
+        """
+        await self._model_list.sync()
+
+    # The port.
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
+        self._under_way += 1
+        try:
+            subject = self._config.subject(request.model)
+            body = self.encode(request)  # first of all: what cannot be said needs no connection
+            bodies = 1
+            await self.warm_up()  # before the clock of the tries begins
+            retries = Retries(self._config.retries, self._config.idle_timeout)
+            started = False
+            while True:
+                call = Call(request=request, body=body, subject=subject, deadline=retries.deadline)
+                try:
+                    async with aclosing(self.attempt(call)) as batches:
+                        async for events in batches:
+                            for event in events:
+                                started = True
+                                yield event
+                    return
+                except ProviderError as error:
+                    self._hide_secrets(error)
+                    if started:
+                        raise
+                    other = self.reword(call, error) if bodies < _MOST_BODIES else None
+                    if other is not None:
+                        body, bodies = other, bodies + 1
+                        continue
+                    retry = retries.after(error)
+                    if retry is None:
+                        raise
+                yield retry
+                await asyncio.sleep(retry.delay)
+        finally:
+            self._under_way -= 1
+            await self._close_if_retired()
+
+    def card(self, model: str) -> ModelCard:
+        return self._model_list.card(model)
+
+    async def models(self) -> list[ModelCard]:
+        return await self._model_list.models()
+
+    async def embeddings(self) -> list[EmbeddingCard]:
+        return await self._model_list.embeddings()
