@@ -15,7 +15,7 @@ from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agents import AgentDraft, NewBlock
 from tertulia.engine.requests import NewAnswer, NewMessage, SendRequest
-from tertulia.engine.runs import RunSettings
+from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.store import Transaction
 from tests.support.scripted import calls, say
 from tests.support.world import World
@@ -95,7 +95,7 @@ async def test_one_decision_may_answer_the_whole_request(talk: Talk) -> None:
     talk.world.model.scripts += [calls(INSERT, ("m2", *INSERT[1:])), say("fine")]
     await talk.say("go")
     request_id = (await talk.world.history(talk.id))[-1].id
-    with pytest.raises(NothingPending):
+    with pytest.raises(NothingPending, match="Invalid tool call IDs: the request 'message-other' made none"):
         await talk.answer(NewAnswer(decision=(True, None), request_id="message-other"))
     events = await talk.answer(NewAnswer(decision=(True, None), request_id=request_id))
     assert Stopped("end_turn") in events

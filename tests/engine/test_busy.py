@@ -16,7 +16,7 @@ from tertulia.domain.messages import TextPart
 from tertulia.domain.runs import Run
 from tertulia.engine.agents import AgentDraft
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.engine.runs import RunSettings
+from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.provider import TextPiece
 from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say
@@ -139,7 +139,7 @@ async def test_what_waits_goes_on_after_a_restart(world: World, tmp_path: Path) 
     waits = await send(world, agent_id, "two", "enqueue")
     await world.services.runs.close()
     restarted = services_over(world.store, world.services.catalogue, ApiSettings())
-    await restarted.runs.resume()
+    await restarted.runs.open()
     async with asyncio.timeout(10):
         after = World(restarted, world.model)
         assert (await after.events(waits.id))[-1] == Ended()

@@ -30,9 +30,9 @@ from tertulia.domain.messages import Compaction, Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.engine.agents import AgentDraft, NewBlock
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.engine.runs import RunSettings
+from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.provider import Finished, ModelRequest, Provider
-from tertulia.ports.store import RunQuery, StepQuery
+from tertulia.ports.queries import RunQuery, StepQuery
 from tertulia.store.sqlite import open_sqlite
 from tests.engine.test_approvals import Talk, ran
 from tests.support.counting import CountingCatalogue, CountingProvider

@@ -6,12 +6,13 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import NotFound
 from tertulia.domain.events import Ended, Event, RunStarted, Stopped, TextDelta
 from tertulia.ports.store import Store
-from tertulia.store.event_log import LocalEventLog
+from tertulia.store.event_log import StoredEventLog
 from tertulia.store.sqlite import open_sqlite
 from tests.support.rows import store_run
 
@@ -29,7 +30,7 @@ def _delta(text: str) -> TextDelta:
     return TextDelta("message-1", "otid", "step-1", utc_now().timestamp(), text)
 
 
-async def _read(log: LocalEventLog, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
+async def _read(log: StoredEventLog, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
     async with aclosing(log.follow(run_id, after)) as batches:
         return [numbered async for batch in batches for numbered in batch]
 
@@ -42,7 +43,7 @@ async def _stored(store: Store, run_id: str) -> None:
 
 
 async def test_readers_during_and_after_the_run_see_the_same(store: Store) -> None:
-    run, log = await store_run(store), LocalEventLog(store)
+    run, log = await store_run(store), StoredEventLog(store)
     live = log.open(run.id)
     live.append(RunStarted(run.id, 1.0))
     early = asyncio.create_task(_read(log, run.id))
@@ -59,11 +60,11 @@ async def test_readers_during_and_after_the_run_see_the_same(store: Store) -> No
     assert [seq for seq, _ in everything] == list(range(1, 10))
     assert await resumed == everything[2:]
     assert await _read(log, run.id) == everything
-    assert await _read(LocalEventLog(store), run.id, after=4) == everything[4:]
+    assert await _read(StoredEventLog(store), run.id, after=4) == everything[4:]
 
 
 async def test_readers_are_told_of_staged_events_only_when_they_are_stored(store: Store) -> None:
-    run, log = await store_run(store), LocalEventLog(store)
+    run, log = await store_run(store), StoredEventLog(store)
     live = log.open(run.id)
     live.append(RunStarted(run.id, 1.0))
     chunk = live.stage(Ended())
@@ -75,7 +76,7 @@ async def test_readers_are_told_of_staged_events_only_when_they_are_stored(store
 
 
 async def test_a_discarded_stage_never_happened(store: Store) -> None:
-    run, log = await store_run(store), LocalEventLog(store)
+    run, log = await store_run(store), StoredEventLog(store)
     live = log.open(run.id)
     live.append(RunStarted(run.id, 1.0))
     live.discard(live.stage(Stopped("end_turn"), Ended()))
@@ -94,7 +95,7 @@ async def test_a_discarded_stage_never_happened(store: Store) -> None:
 
 
 async def test_a_run_that_takes_longer_is_stored_while_it_goes_on(store: Store) -> None:
-    run, log = await store_run(store), LocalEventLog(store)
+    run, log = await store_run(store), StoredEventLog(store)
     live = log.open(run.id)
     live.append(RunStarted(run.id, 1.0))
     await _stored(store, run.id)
@@ -106,22 +107,23 @@ async def test_a_run_that_takes_longer_is_stored_while_it_goes_on(store: Store) 
 
 async def test_a_run_nobody_has_heard_of_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
-        await _read(LocalEventLog(store), "run-unknown")
+        await _read(StoredEventLog(store), "run-unknown")
 
 
 async def test_following_past_the_end_ends(store: Store) -> None:
-    run, log = await store_run(store), LocalEventLog(store)
+    run, log = await store_run(store), StoredEventLog(store)
     live = log.open(run.id)
     chunk = live.stage(RunStarted(run.id, 1.0), Ended())
     assert chunk is not None
     await store.write(lambda tx: tx.events.append(run.id, chunk))
     live.stored(chunk)
     live.close()
+    await store.write(lambda tx: tx.runs.update(replace(run, status="completed")))
     assert await _read(log, run.id, after=2) == []
 
 
 async def test_a_run_that_was_deleted_takes_no_other_runs_events_along(store: Store) -> None:
-    log = LocalEventLog(store)
+    log = StoredEventLog(store)
     gone, kept = await store_run(store), await store_run(store)
     writing, dead = log.open(kept.id), log.open(gone.id)
     await store.write(lambda tx: tx.agents.delete(gone.agent_id))

@@ -12,7 +12,8 @@ from tertulia.domain.messages import Compaction, Message, TextPart, ToolCallPart
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.conversations import ConversationDraft
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.ports.store import BlockQuery, Transaction
+from tertulia.ports.queries import BlockQuery
+from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say
 from tests.support.world import World
 

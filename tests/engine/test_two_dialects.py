@@ -11,9 +11,10 @@ from tertulia.app import services_over
 from tertulia.domain.events import Failed, ReasoningDelta, TextDelta
 from tertulia.domain.messages import ReasoningPart, RedactedReasoningPart
 from tertulia.domain.models import ModelSettings
+from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.engine.agents import AgentDraft
+from tertulia.provider_settings import Endpoint, ProviderSettings
 from tertulia.providers.catalogue import build_catalogue
-from tertulia.settings import Endpoint, ProviderSettings
 from tertulia.store.sqlite import open_sqlite
 from tests.support import openai_endpoint as openai
 from tests.support.anthropic_endpoint import (
@@ -101,8 +102,8 @@ def chat() -> Iterator[OpenAIEndpoint]:
 @pytest.fixture
 async def dialects(tmp_path: Path, claude: AnthropicEndpoint, chat: OpenAIEndpoint) -> AsyncIterator[World]:
     endpoints = (
-        Endpoint(name="anthropic", kind="anthropic", base_url=claude.url, api_key="sk-ant"),
-        Endpoint(name="openai", kind="openai", base_url=chat.url, api_key="sk"),
+        Endpoint(name="anthropic", type=BY_PREFIX["anthropic"], base_url=claude.url, api_key="sk-ant"),
+        Endpoint(name="openai", type=BY_PREFIX["openai"], base_url=chat.url, api_key="sk"),
     )
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = build_catalogue(ProviderSettings(endpoints=endpoints, retries=0), None)

@@ -138,6 +138,8 @@ def test_histories_survive_anything(server: ServerProcess, endpoint: OpenAIEndpo
     server.kill()
     server.start()
     with httpx.Client(base_url=server.url, timeout=30) as http:
+        for run in http.get("/v1/runs/", params={"active": True}).json():  # what was left is gone on with
+            http.post(f"/v1/runs/{run['id']}/stream", json={}).raise_for_status()
         for conversation_id in ledger.conversations:
             _check(http, conversation_id, ledger.acknowledged[conversation_id])
         assert http.get("/v1/runs/", params={"active": True}).json() == []

@@ -42,6 +42,7 @@ class Agent(Struct, frozen=True, kw_only=True):
     """An agent's own record. Its blocks are attached by reference and shared with other agents that attach them.
 
     ``context_window_limit`` is tokens, None for the model's own. ``tool_rules`` are the API's objects, validated.
+    ``fallback_models`` are handles of models that are asked, one after the other, where ``model`` cannot answer now.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Agent(Struct, frozen=True, kw_only=True):
     max_files_open: int | None = None
     per_file_view_window_char_limit: int | None = None
     busy_policy: BusyPolicy | None = None
+    fallback_models: tuple[str, ...] = ()
 
 
 class AgentActivity(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
     ``context_from`` on. ``epoch`` rises whenever positions already written change their meaning, so that a cache of the
     history knows.
 
+    ``fallback_models`` stand for the agent's where they are not None; an empty tuple is no fallback at all.
+
     ``isolated_block_ids`` are blocks of its own that stand for the agent's blocks of the same labels.
 
     An agent's default conversation is stored under the agent's id and shown as ``default``.
@@ -39,6 +41,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     context_from: int = 1
     pins: tuple[int, ...] = ()
     isolated_block_ids: tuple[str, ...] = ()
+    fallback_models: tuple[str, ...] | None = None
     epoch: int = 0
 
     @property

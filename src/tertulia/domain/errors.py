@@ -82,12 +82,13 @@ class ApprovalPending(Conflict):
 
 
 class NothingPending(InvalidArgument):
-    """An answer to tool calls that wait for none."""
+    """An answer to tool calls that wait for none. ``request_id`` is what an answer named that names no calls."""
 
-    def __init__(self, answered: Sequence[str], pending: Sequence[str]) -> None:
+    def __init__(self, answered: Sequence[str], pending: Sequence[str], request_id: str | None = None) -> None:
         # Clients match both beginnings, and then ask for the pending request again.
         if pending:
-            text = f"Invalid tool call IDs: {list(answered)}. The calls that wait for an answer are {list(pending)}."
+            wrong = list(answered) or f"the request '{request_id}' made none"
+            text = f"Invalid tool call IDs: {wrong}. The calls that wait for an answer are {list(pending)}."
         else:
             text = "No tool call is currently awaiting approval: it was answered, or has expired."
         super().__init__(f"INVALID_ARGUMENT: {text}", pending_tool_call_ids=list(pending))
@@ -121,12 +122,45 @@ class BlockReadOnly(InvalidArgument):
         super().__init__(f"INVALID_ARGUMENT: memory block '{label}' is read-only.")
 
 
+class ProviderNotConfigured(InvalidArgument):
+    """A model of a provider that is neither configured nor, as far as this worker knows, stored."""
+
+
+class NameTaken(Conflict):
+    """Something of this name is there already, and there can be one alone."""
+
+    def __init__(self, noun: str, name: str, hint: str = "Choose another name.") -> None:
+        super().__init__(f"CONFLICT: there is a {noun} '{name}' already. {hint}")
+
+
+class SecretUnreadable(InvalidArgument):
+    """An encrypted value that the keys at hand do not open."""
+
+
 class StoreUnavailable(TertuliaError):
     """The database cannot be reached or is shutting down; nothing was written."""
 
 
+class LeaseLost(TertuliaError):
+    """Another worker took the run over; nothing of this one's was written."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"The run {run_id} was taken over by another worker.", run_id=run_id)
+
+
+class ServerBusy(StoreUnavailable):
+    """As many messages are being answered as this server may; nothing was written."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The server answers {limit} messages at once and has no room for another. Try again soon.")
+
+
 class DataDirectoryHeld(TertuliaError):
     """Another process serves from this data directory."""
+
+
+class CopyFailed(TertuliaError):
+    """A database cannot be copied as it is, or did not arrive; no server opens the target."""
 
 
 class ProviderError(TertuliaError):
@@ -136,6 +170,8 @@ class ProviderError(TertuliaError):
     """
 
     error_type = "llm_error"
+    may_pass = False
+    """Whether the same request may well succeed a moment later."""
 
     def __init__(self, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -154,27 +190,47 @@ class ProviderPermissionError(ProviderAuthenticationError):
 
 
 class ProviderRateLimited(ProviderError):
-    """Too many requests or a quota used up."""
+    """Too many requests or too many tokens in a while."""
 
     error_type = "llm_rate_limit"
+    may_pass = True
+
+
+class ProviderQuotaUsedUp(ProviderRateLimited):
+    """A quota or credit that waiting does not bring back."""
+
+    may_pass = False
 
 
 class ProviderOverloaded(ProviderError):
     """The provider is there and cannot serve now."""
+
+    may_pass = True
+
+
+class ProviderFailed(ProviderError):
+    """Something broke inside the provider."""
+
+    may_pass = True
 
 
 class ProviderTimeout(ProviderError):
     """No answer, or no further token, in time."""
 
     error_type = "llm_timeout"
+    may_pass = True
 
 
 class ProviderUnreachable(ProviderError):
     """Nothing answers at the provider's address."""
 
+    may_pass = True
+
 
 class ProviderConnectionLost(ProviderError):
-    """The connection broke in the middle of a reply."""
+    """The connection broke, before the reply or in the middle of it."""
+
+    may_pass = True
 
 
 class ProviderMalformedReply(ProviderError):

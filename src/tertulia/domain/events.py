@@ -19,6 +19,17 @@ class RunStarted(Struct, frozen=True, tag="started", tag_field="e"):
     at: float
 
 
+class Resumed(Struct, frozen=True, tag="resumed", tag_field="e"):
+    """Another worker goes on with the run, whose own died or was stopped. ``at`` is seconds since the epoch.
+
+    The replies ``discarded``, ids of messages, were cut off and are made again: their deltas are void.
+    """
+
+    run_id: str
+    at: float
+    discarded: tuple[str, ...] = ()
+
+
 class TextDelta(Struct, frozen=True, tag="text", tag_field="e"):
     """New text of the reply. ``at`` is the message's creation, in seconds since the epoch."""
 
@@ -116,4 +127,6 @@ class Ended(Struct, frozen=True, tag="ended", tag_field="e"):
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | HiddenReasoning | ToolCallDelta
-Event: TypeAlias = RunStarted | Delta | MessageAdded | CompactionBegun | Stopped | UsageReported | Failed | Ended
+Event: TypeAlias = (
+    RunStarted | Resumed | Delta | MessageAdded | CompactionBegun | Stopped | UsageReported | Failed | Ended
+)

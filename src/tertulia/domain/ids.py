@@ -32,6 +32,10 @@ def new_message_id() -> str:
     return f"message-{uuid4()}"
 
 
+def new_provider_id() -> str:
+    return f"provider-{uuid4()}"
+
+
 def new_run_id() -> str:
     return f"run-{uuid4()}"
 

@@ -22,6 +22,12 @@ StopReason: TypeAlias = Literal[
     "requires_approval",
     "context_window_overflow_in_system_prompt",
 ]
+Cancel: TypeAlias = Literal["cancel", "rollback", "cancel_for_next", "rollback_for_next"]
+"""How a run is stopped: keeping what it added to the history, or taking it back.
+
+``…_for_next``: whoever stops it begins the next run of the conversation.
+"""
+
 ACTIVE_STATUSES: tuple[RunStatus, ...] = ("created", "running")
 
 
@@ -66,7 +72,8 @@ class Run(Struct, frozen=True, kw_only=True):
 
     ``input_otids`` are the client's ids of the messages that started it. ``error`` is the failure as the reader of a
     stream sees it (``error_type``, ``message``, ``detail``). A run of status ``created`` waits in its conversation's
-    queue with its ``queued_request``.
+    queue with its ``queued_request``. A running one has its ``request`` too, without what is in the history already,
+    and the position ``first`` of the first message it added, for the worker that may have to go on with it.
     """
 
     id: str
@@ -84,6 +91,8 @@ class Run(Struct, frozen=True, kw_only=True):
     input_otids: tuple[str, ...] = ()
     error: dict[str, Any] | None = None
     queued_request: bytes | None = None
+    request: bytes | None = None
+    first: int | None = None
     callback_url: str | None = None
     callback_error: str | None = None
     callback_sent_at: datetime | None = None
@@ -92,8 +101,26 @@ class Run(Struct, frozen=True, kw_only=True):
     project_id: str | None = None
 
 
+class FailedTry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call of a model that failed before anything was said, and was made again.
+
+    ``model`` is the handle. ``delay`` is the seconds until the same model was asked again, None where the next model
+    was asked in its place.
+    """
+
+    model: str
+    error_type: str
+    message: str
+    detail: str
+    delay: float | None = None
+
+
 class Step(Struct, frozen=True, kw_only=True):
-    """One call of a model and what it cost. Durations and starts are nanoseconds (starts since the epoch)."""
+    """One call of a model and what it cost. Durations and starts are nanoseconds (starts since the epoch).
+
+    ``model`` and what belongs to it are those of the model that answered, or of the last that failed;
+    ``failed_tries`` are those before, in their order.
+    """
 
     id: str
     run_id: str
@@ -120,6 +147,7 @@ class Step(Struct, frozen=True, kw_only=True):
     llm_request_ns: int | None = None
     tool_execution_ns: int | None = None
     project_id: str | None = None
+    failed_tries: tuple[FailedTry, ...] = ()
 
 
 class StepTrace(Struct, frozen=True, kw_only=True):
@@ -128,6 +156,7 @@ class StepTrace(Struct, frozen=True, kw_only=True):
     The request is kept as its parts: ``frame`` names the stored system prompt, tools and settings (shared by the steps
     that sent the same), and the history is the positions ``pins`` and ``context_from`` to ``head`` - 1, which never
     change. So a trace costs the same at 10 messages and at 10,000. ``reply`` is the provider's own object.
+    ``missing_images`` has the reason for each image address that led nowhere.
     """
 
     step_id: str
@@ -138,3 +167,4 @@ class StepTrace(Struct, frozen=True, kw_only=True):
     reply: dict[str, Any]
     created_at: datetime
     pins: tuple[int, ...] = ()
+    missing_images: dict[str, str] = {}

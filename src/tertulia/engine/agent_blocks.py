@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from tertulia.domain.blocks import Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import InvalidArgument, NotFound
-from tertulia.ports.store import AgentQuery, Page, Transaction
+from tertulia.ports.queries import AgentQuery, Page
+from tertulia.ports.store import Transaction
 
 
 def set_blocks(tx: Transaction, agent_id: str, block_ids: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tertulia.context.compiler import is_timezone
 from tertulia.domain.agents import Agent, AgentActivity, AgentType, BusyPolicy, CompactionSettings
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
@@ -20,6 +19,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agent_blocks import check_labels, edit, labelled, set_blocks
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.base_tools import base_rules, base_tools
+from tertulia.engine.checks import check_agent
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.isolation import delete_agents_own_blocks
@@ -27,7 +27,8 @@ from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.store import AgentQuery, Store, Transaction
+from tertulia.ports.queries import AgentQuery
+from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool
 
 
@@ -83,6 +84,7 @@ class AgentDraft:
     max_files_open: int | None = None
     per_file_view_window_char_limit: int | None = None
     busy_policy: BusyPolicy | None = None
+    fallback_models: tuple[str, ...] = ()
     memory_blocks: tuple[NewBlock, ...] = ()
     block_ids: tuple[str, ...] = ()
     memory_variables: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -142,8 +144,9 @@ class Agents:
         activity = {name: fields.pop(name) for name in AgentActivity.__struct_fields__ if name in fields}
 
         def write(tx: Transaction) -> _Loaded:
-            agent = replace(tx.agents.get(agent_id), **fields, updated_at=utc_now())
-            self._check(agent)
+            before = tx.agents.get(agent_id)
+            agent = replace(before, **fields, updated_at=utc_now())
+            check_agent(self._catalogue, self._tools, agent, before)
             tx.agents.update(agent)
             if block_ids is not None:
                 set_blocks(tx, agent_id, block_ids)
@@ -204,7 +207,7 @@ class Agents:
         def write(tx: Transaction) -> _Loaded:
             before = tx.agents.get(agent_id)
             agent = replace(before, tool_ids=change(before.tool_ids), updated_at=utc_now())
-            self._check(agent)
+            check_agent(self._catalogue, self._tools, agent, before)
             tx.agents.update(agent)
             return _load(tx, agent)
 
@@ -269,12 +272,6 @@ class Agents:
 
     def _agent(self, draft: AgentDraft) -> Agent:
         now, agent_id = utc_now(), new_agent_id()
-        model = draft.model or self._catalogue.default_model
-        if model is None:
-            raise InvalidArgument(
-                "INVALID_ARGUMENT: no model given and no default model is configured. Name one in 'model' "
-                "(GET /v1/models/ lists them) or set TERTULIA_DEFAULT_MODEL.",
-            )
         names = [*(base_tools(draft.agent_type) if draft.include_base_tools else ()), *draft.tools]
         tool_ids = dict.fromkeys([*(self.tool_named(name).id for name in names), *draft.tool_ids])
         rules = base_rules(draft.agent_type, names, wanted=draft.include_base_tool_rules)
@@ -283,7 +280,7 @@ class Agents:
             name=draft.name or f"agent {agent_id[-6:]}",
             agent_type=draft.agent_type,
             system=default_system(draft.agent_type) if draft.system is None else draft.system,
-            model=model,
+            model=draft.model or self._default_model(),
             created_at=now,
             updated_at=now,
             description=draft.description,
@@ -302,22 +299,31 @@ class Agents:
             max_files_open=draft.max_files_open,
             per_file_view_window_char_limit=draft.per_file_view_window_char_limit,
             busy_policy=draft.busy_policy,
+            fallback_models=draft.fallback_models,
         )
-        self._check(agent)
+        check_agent(self._catalogue, self._tools, agent)
         return agent
 
-    def _check(self, agent: Agent) -> None:
-        """Refuse what could not answer a message later."""
-        self._catalogue.card(agent.model)
-        if agent.model_settings is not None:
-            self._catalogue.check_settings(agent.model, agent.model_settings)
-        if not is_timezone(agent.timezone):
+    def _default_model(self) -> str:
+        """The model of an agent that names none.
+
+        :raises InvalidArgument: if there is none that can be used.
+        """
+        model, hint = self._catalogue.default_model, "Name a model in 'model' (GET /v1/models/ lists them)"
+        if model is None:
             raise InvalidArgument(
-                f"INVALID_ARGUMENT: unknown timezone '{agent.timezone}'. Use an IANA name such as 'Europe/Madrid'.",
+                f"INVALID_ARGUMENT: no model given and no default model is configured. {hint} or set "
+                "TERTULIA_DEFAULT_MODEL.",
             )
-        for tool_id in agent.tool_ids:
-            if tool_id not in self._tools:
-                raise NotFound("Tool", tool_id)
+        try:
+            self._catalogue.card(model)
+        except InvalidArgument as error:
+            reason = error.message.removeprefix("INVALID_ARGUMENT: ")
+            raise InvalidArgument(
+                f"INVALID_ARGUMENT: no model given, and the default model '{model}' cannot be used: {reason} {hint}, "
+                "or set TERTULIA_DEFAULT_MODEL to one of them.",
+            ) from error
+        return model
 
     def _view(self, loaded: "_Loaded") -> AgentView:
         agent = loaded.agent

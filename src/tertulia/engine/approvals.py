@@ -90,7 +90,7 @@ def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, n
         earlier = {id_: _taken_by(history, part) for id_, part in given.items() if id_ not in pending}
         unknown = [id_ for id_, run_id in earlier.items() if run_id is None]
         if unknown or not given:
-            raise NothingPending(unknown, list(pending))
+            raise NothingPending(unknown, list(pending), answer.request_id)
         settled.repeats = next((run_id for run_id in earlier.values() if run_id), settled.repeats)
         fresh = {id_: part for id_, part in given.items() if id_ in pending}
         if fresh:

@@ -6,61 +6,57 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent
-from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import Conflict, ConversationBusy, QueueFull
+from tertulia.domain.errors import Conflict, ConversationBusy
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
-from tertulia.engine.requests import NewMessage, SendRequest, encode_request
-from tertulia.ports.store import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a turn begins from, as of one instant."""
-
-    conversation: Conversation
-    agent: Agent
-    blocks: list[Block]
-    system: Message
+from tertulia.engine.requests import NewMessage, SendRequest, kept_request
+from tertulia.ports.store import Snapshot, Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A run that has its conversation. ``first`` is the position of the first of its messages."""
+    """A run that has its conversation. ``first`` is the position of the first of its messages.
+
+    ``told`` is how many events its log has already, as those of runs that waited have.
+    """
 
     run: Run
     conversation: Conversation
     first: int
     messages: list[Message]
     settlement: Settlement
+    told: int = 0
 
 
 def snapshot(conversation_id: str, tx: Transaction) -> Snapshot:
-    conversation = tx.conversations.get(conversation_id)
-    agent = tx.agents.get(conversation.agent_id)
-    blocks = tx.blocks.of_conversation(conversation)
-    return Snapshot(conversation, agent, blocks, tx.messages.system(conversation_id))
+    return tx.snapshot(conversation_id)
 
 
 def begin(
-    run: Run, request: SendRequest, agent: Agent, system: Message | None, deadline: timedelta, tx: Transaction
+    run: Run,
+    request: SendRequest,
+    agent: Agent,
+    system: Message | None,
+    deadline: timedelta,
+    worker_id: str,
+    tx: Transaction,
 ) -> Begun | Run:
-    """Begin the run; or the earlier run that was sent just this, for the client to read instead.
+    """Begin the run, the worker's from now on; or the earlier run that was sent just this, to be read instead.
 
     :raises ConversationBusy: if the conversation is answering another message.
     :raises ApprovalPending: if it waits for answers to tool calls.
     :raises NothingPending: if an answer is to a call that waits for none.
     :raises Conflict: if only some of the messages were sent before.
     """
-    known = _sent_before(request, run, tx) if run.queued_request is None else _begun_before(run, tx)
+    conversation = tx.conversations.get(run.conversation_id, lock=True)
+    known = sent_before(request, run, tx) if run.queued_request is None else _begun_before(run, tx)
     if known is not None:
         return known
     if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
         raise ConversationBusy(tx.runs.queued(run.conversation_id)[-1].id)
-    conversation = tx.conversations.get(run.conversation_id)
     last = tail(conversation, tx, whole=bool(request.answers))
     if request.answers:
         settlement = settle(last, request.answers, run, run.created_at)
@@ -74,21 +70,22 @@ def begin(
         if not answered:
             refuse_if_pending(last)
         settlement = Settlement()
-    if run.queued_request is None:
-        tx.runs.insert(run)
+    told = 0 if run.queued_request is None else tx.events.last(run.id)
+    waited = run.queued_request is not None
+    run = replace(run, status="running", queued_request=None, request=kept_request(request), first=conversation.head)
+    if waited:
+        tx.runs.begin(run, worker_id)
     else:
-        run = replace(run, status="running", queued_request=None)
-        tx.runs.update(run)
+        tx.runs.insert(run, worker_id)
     messages = [*answered, *(stored(message, run) for message in request.messages)]
     if system is not None:
         tx.messages.set_system(run.conversation_id, system)
-    head = tx.messages.append(run.conversation_id, messages)
+    head = tx.messages.append(run.conversation_id, messages, at=run.created_at)
     first = head - len(messages)
     if agent.message_buffer_autoclear and not request.answers:
         tx.conversations.set_context(run.conversation_id, first)
         conversation = replace(conversation, context_from=first, pins=())
-    tx.conversations.touch(run.conversation_id, last_message_at=run.created_at)
-    return Begun(run, replace(conversation, head=head), first, messages, settlement)
+    return Begun(run, replace(conversation, head=head), first, messages, settlement, told)
 
 
 def stored(message: NewMessage, run: Run) -> Message:
@@ -115,25 +112,7 @@ def _begun_before(run: Run, tx: Transaction) -> Run | None:
     return None if now.status == "created" else now
 
 
-def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:
-    """Put the run at the end of its conversation's queue; None if the conversation is free meanwhile.
-
-    :raises QueueFull: if as many wait as may.
-    """
-    known = _sent_before(request, run, tx)
-    if known is not None:
-        return known
-    active, waiting = tx.runs.active(run.conversation_id), tx.runs.queued(run.conversation_id)
-    if active is None and not waiting:
-        return None
-    if len(waiting) >= limit:
-        raise QueueFull(limit, (active or waiting[0]).id)
-    waits = replace(run, status="created", queued_request=encode_request(request))
-    tx.runs.insert(waits)
-    return waits
-
-
-def _sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run of a request whose messages all came before: a retry, not a second message."""
     otids = request.otids
     if not otids:

@@ -17,15 +17,18 @@ import structlog
 from msgspec.structs import replace
 
 from tertulia.domain.clock import utc_now
-from tertulia.domain.errors import NotFound
+from tertulia.domain.errors import NotFound, StoreUnavailable
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.ports.callbacks import CallbackFailed, CallbackSender
-from tertulia.ports.store import Page, RunQuery, Store, Transaction
+from tertulia.ports.queries import Page, RunQuery
+from tertulia.ports.store import Store, Transaction
 
 WAITS: Final = (1.0, 5.0, 25.0, 125.0)
 """Seconds between one try and the next."""
 
 _RESUMED: Final = timedelta(days=1)
+_OTHERS_TRY: Final = timedelta(seconds=2 * sum(WAITS))
+"""How long another worker may still be trying to tell of a run that has ended."""
 _SUCCESS: Final = range(200, 300)
 _WORTH_ANOTHER_TRY: Final = {408, 425, 429}
 _SERVER_ERROR: Final = 500
@@ -92,14 +95,24 @@ class Callbacks:
         _log.info("callback_sent", run_id=run_id, status=status, error=error)
 
     async def unsent(self) -> list[Run]:
-        """The runs of the last day that the last process ended without telling their address."""
+        """The runs of the last day whose address was not told, and that nobody can still be telling."""
         runs = await self._store.read(lambda tx: tx.runs.find(RunQuery(page=Page(limit=1000), background=True)))
-        recent = utc_now() - _RESUMED
-        return [
-            run
-            for run in runs
-            if run.callback_url and run.callback_sent_at is None and run.completed_at and run.completed_at > recent
-        ]
+        now = utc_now()
+        since, until = now - _RESUMED, now - (_OTHERS_TRY if self._store.shared else timedelta())
+        untold = [run for run in runs if run.callback_url and run.callback_sent_at is None]
+        return [run for run in untold if run.completed_at and since < run.completed_at < until]
+
+    async def catch_up(self) -> None:
+        """Tell what processes that ended left untold: now, and every few minutes where there are others."""
+        while True:
+            try:
+                for run in await self.unsent():
+                    await self.send(run)
+            except StoreUnavailable as error:
+                _log.warning("callbacks_wait", error=str(error))
+            if not self._store.shared:
+                return
+            await asyncio.sleep(_OTHERS_TRY.total_seconds())
 
     async def _delivered(self, run: Run, url: str) -> tuple[int | None, str | None]:
         """The last answer's status, and what went wrong if it is no success."""

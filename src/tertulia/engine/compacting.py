@@ -16,7 +16,8 @@ from tertulia.engine.beginning import Begun
 from tertulia.engine.compaction import Compactor
 from tertulia.engine.endings import Ending
 from tertulia.engine.history import pinned_messages
-from tertulia.engine.loop import request_for
+from tertulia.engine.images import Images
+from tertulia.engine.loop import load_images, request_for
 from tertulia.engine.turn import Turn
 from tertulia.ports.store import Transaction
 
@@ -39,15 +40,17 @@ class Compacting:
 
     open_step: None = None
 
-    def __init__(self, turn: Turn, compactor: Compactor, asked: CompactionSettings | None) -> None:
+    def __init__(self, turn: Turn, compactor: Compactor, images: Images, asked: CompactionSettings | None) -> None:
         self._turn = turn
         self._compactor = compactor
+        self._images = images
         self._asked = asked
         self._summary: Message | None = None
         self._error: Exception | None = None
 
     async def run(self) -> Ending:
         try:
+            await load_images(self._turn, self._images)
             self._summary = await self._compactor.on_request(self._turn, request_for(self._turn), self._asked)
         except Exception as error:
             self._error = error  # for the one who asked; the run's readers are told as well
@@ -69,14 +72,14 @@ class Compacting:
         return Compacted(self._summary.text, made.messages_before, made.messages_after)
 
 
-def begin_compaction(run: Run, tx: Transaction) -> Begun:
+def begin_compaction(run: Run, worker_id: str, tx: Transaction) -> Begun:
     """Take the conversation for a compaction.
 
     :raises ConversationBusy: if it is answering a message.
     :raises InvalidArgument: if it is too short to be compacted.
     """
-    conversation = tx.conversations.get(run.conversation_id)
-    tx.runs.insert(run)
+    conversation = tx.conversations.get(run.conversation_id, lock=True)
+    tx.runs.insert(run, worker_id)
     if conversation.head - conversation.context_from + len(conversation.pins) < 2:  # noqa: PLR2004  the one and another
         raise InvalidArgument(_NOTHING)
     return Begun(run, conversation, conversation.head, [], Settlement())
@@ -88,7 +91,7 @@ def undo(conversation_id: str, tx: Transaction) -> Compacted:
     :raises ConversationBusy: if the conversation is answering a message.
     :raises InvalidArgument: if there is no compaction to undo.
     """
-    conversation = tx.conversations.get(conversation_id)
+    conversation = tx.conversations.get(conversation_id, lock=True)
     active = tx.runs.active(conversation_id)
     if active is not None:
         raise ConversationBusy(active.id)

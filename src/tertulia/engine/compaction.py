@@ -241,6 +241,8 @@ class Compactor:
             acknowledged=bool(settings.prompt_acknowledgement),
             clip=DEFAULT_CLIP if settings.clip_chars is None else settings.clip_chars,
             clip_bytes=budget * _BYTES_PER_TOKEN,
+            run_id=turn.run.id,
+            telemetry=turn.telemetry,
             own=request if own else None,
             strict=order.requested,
         )
@@ -315,7 +317,7 @@ class Room:
         """
         turn = self._turn
         if error.context_window is not None and 0 < error.context_window < turn.context_window:
-            turn.context_window = error.context_window
+            turn.choice.context_window = error.context_window
         tokens = max(self._expected, turn.context_window, error.tokens or 0)
         if not await self._shorten(request, REFUSED, tokens):
             await self._refuse_if_hopeless(request, self._compactor.limit(turn))

@@ -14,6 +14,7 @@ from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
 from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.models import ModelSettings
 from tertulia.engine.approvals import pending_request
+from tertulia.engine.checks import check_conversation
 from tertulia.engine.compacting import Compacted, undo
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.forking import forked
@@ -21,7 +22,9 @@ from tertulia.engine.history import Histories, pinned_messages
 from tertulia.engine.isolation import delete_own_blocks, isolate
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.store import ConversationQuery, Store, Transaction
+from tertulia.ports.faults import Faults, no_faults
+from tertulia.ports.queries import ConversationQuery
+from tertulia.ports.store import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class ConversationDraft:
     model: str | None = None
     model_settings: ModelSettings | None = None
     context_window_limit: int | None = None
+    fallback_models: tuple[str, ...] | None = None
     hidden: bool = False
     isolated_block_labels: tuple[str, ...] = ()
 
@@ -40,7 +44,10 @@ class ConversationDraft:
 class Conversations:
     """The operations on conversations. Ids are stored ids; ``resolve`` makes them from the wire's."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, runs: Runs, histories: Histories) -> None:
+    def __init__(
+        self, store: Store, catalogue: Catalogue, runs: Runs, histories: Histories, faults: Faults = no_faults
+    ) -> None:
+        self._faults = faults
         self._store = store
         self._catalogue = catalogue
         self._runs = runs
@@ -78,6 +85,7 @@ class Conversations:
             model=draft.model,
             model_settings=draft.model_settings,
             context_window_limit=draft.context_window_limit,
+            fallback_models=draft.fallback_models,
             hidden=draft.hidden,
         )
         return await self._store.write(partial(self._insert, conversation, draft.isolated_block_labels))
@@ -91,7 +99,9 @@ class Conversations:
 
         def write(tx: Transaction) -> Conversation:
             _get(tx, conversation_id)
-            return forked(conversation_id, message_id, tx, hidden=hidden)
+            fork = forked(conversation_id, message_id, tx, hidden=hidden)
+            self._faults("during_fork")
+            return fork
 
         return await self._store.write(write)
 
@@ -130,7 +140,7 @@ class Conversations:
             after = replace(before, **changes, updated_at=now)
             if after.archived != before.archived:
                 after = replace(after, archived_at=now if after.archived else None)
-            self._check(tx, after)
+            check_conversation(self._catalogue, tx.agents.get(after.agent_id), after, before)
             tx.conversations.update(after)
             return after
 
@@ -168,18 +178,11 @@ class Conversations:
 
     def _insert(self, conversation: Conversation, labels: Sequence[str], tx: Transaction) -> Conversation:
         agent = tx.agents.get(conversation.agent_id)
-        self._check(tx, conversation)
+        check_conversation(self._catalogue, agent, conversation)
         conversation = replace(conversation, isolated_block_ids=isolate(labels, agent.id, tx))
         blocks = tx.blocks.of_conversation(conversation)
         tx.conversations.insert(conversation, system_message(agent, blocks, conversation))
         return tx.conversations.get(conversation.id)
-
-    def _check(self, tx: Transaction, conversation: Conversation) -> None:
-        if conversation.model is not None:
-            self._catalogue.card(conversation.model)
-        if conversation.model_settings is not None:
-            model = conversation.model or tx.agents.get(conversation.agent_id).model
-            self._catalogue.check_settings(model, conversation.model_settings)
 
 
 def in_context_ids(tx: Transaction, conversation: Conversation) -> list[str]:

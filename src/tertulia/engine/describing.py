@@ -12,9 +12,11 @@ from tertulia.domain.errors import InvalidArgument, NotFound, ProviderError
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run
+from tertulia.engine.model_call import ModelCall
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.provider import ModelRequest, TextPiece
+from tertulia.ports.provider import Finished, ModelRequest, Retrying, TextPiece
 from tertulia.ports.store import Store, Transaction
+from tertulia.ports.telemetry import Telemetry, no_telemetry
 
 _INSTRUCTIONS: Final = (
     "You are given the beginning of a conversation between a user and an assistant. Say in one plain sentence of at "
@@ -30,10 +32,11 @@ _log = structlog.get_logger(__name__)
 class Describer:
     """Gives conversations their description, by the model with this handle."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, model: str) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, model: str, telemetry: Telemetry = no_telemetry) -> None:
         self._store = store
         self._catalogue = catalogue
         self._model = model
+        self._telemetry = telemetry
 
     async def describe(self, run: Run) -> None:
         """Describe the run's conversation if the run went well and nobody has described it yet."""
@@ -65,8 +68,16 @@ class Describer:
             messages=[question],
             context_window=card.context_window,
         )
-        async with aclosing(provider.stream(request)) as events:
-            said = "".join([event.text async for event in events if isinstance(event, TextPiece)])
+        said = ""
+        with ModelCall(self._telemetry, provider, request, run_id=None, purpose="description") as call:
+            async with aclosing(provider.stream(request)) as events:
+                async for event in events:
+                    if isinstance(event, TextPiece):
+                        said += event.text
+                    elif isinstance(event, Retrying):
+                        call.retried(event)
+                    elif isinstance(event, Finished):
+                        call.finished = event
         return " ".join(said.split())[:_LONGEST]
 
 

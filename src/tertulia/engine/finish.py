@@ -1,14 +1,14 @@
 """Ending a run: whatever happened, one transaction leaves the conversation ready for its next message."""
 
 import time
-from contextlib import suppress
+from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from tertulia.context.pairing import interrupted_return
 from tertulia.domain.agents import AgentActivity
 from tertulia.domain.clock import utc_now
-from tertulia.domain.errors import NotFound
 from tertulia.domain.events import Ended, Event, MessageAdded, Stopped, UsageReported
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, StepStatus
@@ -18,6 +18,7 @@ from tertulia.engine.steps import StepRecord
 from tertulia.engine.tool_calls import return_message
 from tertulia.engine.turn import Turn
 from tertulia.ports.store import EventChunk, Transaction
+from tertulia.ports.telemetry import StepEnded
 
 
 async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Run:
@@ -35,16 +36,21 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     messages = [*mended, *([reply] if reply else [])]
     run = _timed(turn, ended(turn.run, ending))
     usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens, turn.reply_logprobs)
+    status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
+    step = open_step.step(status, ending.stop_reason, error=ending) if open_step else None
 
     def write(tx: Transaction) -> None:
-        if open_step is not None:
-            status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
-            open_step.write(tx, open_step.step(status, ending.stop_reason, error=ending))
+        if open_step is not None and step is not None:
+            open_step.write(tx, step)
         tx.runs.update(run)
         tx.conversations.touch(run.conversation_id, last_run_completion=run.completed_at)
         tx.agents.set_activity(run.agent_id, activity_of(run))
 
-    await turn.commit(write, messages=messages, events=[*_added(mended), *last_events(ending, usage)])
+    turn.faults("before_end_stored")
+    await turn.commit(write, messages=messages, events=last_events(ending, usage, added=mended))
+    turn.faults("after_end_stored")
+    if step is not None:
+        turn.telemetry(StepEnded(step))
     return run
 
 
@@ -56,7 +62,8 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
         tx.messages.truncate(run.conversation_id, turn.first)
         # What it added may be a summary: the view is again what it was.
         before = turn.conversation
-        tx.conversations.set_context(run.conversation_id, min(before.context_from, turn.first), before.pins)
+        pins = [position for position in before.pins if position < turn.first]
+        tx.conversations.set_context(run.conversation_id, min(before.context_from, turn.first), pins)
         tx.runs.update(run)
         tx.agents.set_activity(run.agent_id, activity_of(run))
 
@@ -64,25 +71,22 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
     return run
 
 
-def end_plainly(run: Run, ending: Ending, tx: Transaction) -> None:
+def end_plainly(run: Run, token: int, ending: Ending, tx: Transaction) -> None:
     """End a run that could not be ended with all its details."""
+    tx.runs.hold(run.id, token)
     tx.runs.update(ended(run, ending))
 
 
-def end_if_queued(run_id: str, ending: Ending, tx: Transaction) -> bool:
-    """End a run that waits for its turn; False if the turn came."""
-    run = tx.runs.get(run_id)
-    if run.status != "created":
-        return False
-    end_plainly(run, ending, tx)
-    return True
+def mark_ended(run: Run, ending: Ending, tx: Transaction) -> None:
+    """The end in the run's record and in its agent's."""
+    over = ended(run, ending)
+    tx.runs.update(over)
+    tx.agents.set_activity(run.agent_id, activity_of(over))
 
 
-def append_chunk(run_id: str, chunk: EventChunk | None, tx: Transaction) -> None:
-    """Store events of a run; those of a run that was deleted are nobody's."""
-    if chunk is not None:
-        with suppress(NotFound):
-            tx.events.append(run_id, chunk)
+def chunk_after(last: int, events: Sequence[Event]) -> EventChunk:
+    """Events that go on after the sequence id ``last``, for a transaction that has no open log."""
+    return EventChunk(last + 1, last + len(events), msgspec.json.encode(events))
 
 
 def activity_of(run: Run) -> AgentActivity:
@@ -94,14 +98,14 @@ def activity_of(run: Run) -> AgentActivity:
     )
 
 
-def last_events(ending: Ending, *usage: UsageReported) -> list[Event]:
+def last_events(ending: Ending, *usage: UsageReported, added: Sequence[Message] = ()) -> list[Event]:
     """The log's last events: only a run that came to its own end reports what it used."""
-    stopped = Stopped(ending.stop_reason)
+    stopped: list[Event] = [*map(MessageAdded, added), Stopped(ending.stop_reason)]
     if ending.failed is not None:
-        return [stopped, ending.failed, Ended()]
+        return [*stopped, ending.failed, Ended()]
     if ending.status == "cancelled":
-        return [stopped, Ended()]
-    return [stopped, *usage, Ended()]
+        return [*stopped, Ended()]
+    return [*stopped, *usage, Ended()]
 
 
 def ended(run: Run, ending: Ending) -> Run:
@@ -109,6 +113,7 @@ def ended(run: Run, ending: Ending) -> Run:
     failed = ending.failed
     return replace(
         run,
+        request=None,
         status=ending.status,
         stop_reason=ending.stop_reason,
         completed_at=utc_now(),
@@ -118,7 +123,3 @@ def ended(run: Run, ending: Ending) -> Run:
 
 def _timed(turn: Turn, run: Run) -> Run:
     return replace(run, total_duration_ns=time.monotonic_ns() - turn.started_ns, ttft_ns=turn.ttft_ns)
-
-
-def _added(messages: list[Message]) -> list[Event]:
-    return [MessageAdded(message) for message in messages]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from tertulia.domain.events import Delta, Event, HiddenReasoning, ReasoningDelta, TextDelta, ToolCallDelta
+from tertulia.domain.events import Delta, Event, HiddenReasoning, ReasoningDelta, Resumed, TextDelta, ToolCallDelta
 from tertulia.ports.event_log import Numbered
 
 D = TypeVar("D", bound=Delta)
@@ -38,6 +38,8 @@ class Joiner:
                 pieces.append(event)
                 self._parts[event.otid] = (seq, pieces)
             else:
+                if isinstance(event, Resumed) and self._message_id in event.discarded:
+                    self._parts.clear()
                 whole += self._take()
                 whole.append((seq, event))
         return whole

@@ -5,7 +5,7 @@ read: a message costs the same after 10,000 others as after 10.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from tertulia.context.pairing import is_paired, paired, unanswered
 from tertulia.context.summaries import as_shown
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
+from tertulia.domain.images import remote_images
 from tertulia.domain.messages import (
     ImagePart,
     Message,
@@ -25,6 +26,7 @@ from tertulia.domain.messages import (
     ToolReturnPart,
     UrlImage,
 )
+from tertulia.engine.images import Images
 from tertulia.ports.store import Store, Transaction
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +67,7 @@ class History:
     pinned: list[tuple[int, Message]] = field(default_factory=list[tuple[int, Message]])
     messages: list[Message] = field(default_factory=list[Message])
     call_ids: set[str] = field(default_factory=set[str])
+    image_urls: dict[str, None] = field(default_factory=dict[str, None])  # of all messages, in their order
     measure: Measure | None = None
     whole: bool = False  # whether it holds all that is in view; one that was not read yet does not
     size: int = 0  # about how many bytes it takes in memory
@@ -76,6 +79,7 @@ class History:
         self.messages.extend(messages)
         self.size += sum(map(_size, messages))
         self.call_ids.update(call.id for message in messages for call in message.tool_calls)
+        self.image_urls.update(_image_urls(messages))
         self._summaries += sum(message.role == "summary" for message in messages)
         self.head = head
 
@@ -87,6 +91,7 @@ class History:
         self._sound = max(0, self._sound - len(gone))
         self._summaries -= sum(message.role == "summary" for message in gone)
         self.start, self.pinned, self.measure = start, pinned, None
+        self.image_urls = _image_urls([*(message for _, message in pinned), *self.messages])
         self.pins = tuple(sorted(position for position, _ in pinned))
 
     def in_view(self) -> list[tuple[int, Message]]:
@@ -120,9 +125,10 @@ class History:
 
 
 class Histories:
-    """The histories of all conversations in use. One run at a time uses a conversation's."""
+    """The histories of all conversations in use, with the ``images`` they name. One run at a time uses a history."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, images: Images) -> None:
+        self.images = images
         self._store = store
         self._kept: OrderedDict[str, History] = OrderedDict()
         self._size = 0
@@ -135,6 +141,7 @@ class Histories:
         history = self._take(conversation)
         if len(history.pinned) < len(history.pins):
             history.pinned = await self._store.read(partial(pinned_messages, conversation.id, history.pins))
+            history.image_urls.update(_image_urls(message for _, message in history.pinned))
         if history.head < conversation.head:
             added = await self._store.read(partial(_range, conversation.id, history.head, conversation.head))
             if len(added) < conversation.head - history.head:
@@ -173,6 +180,10 @@ def pinned_messages(conversation_id: str, pins: Sequence[int], tx: Transaction) 
     """The messages at pinned positions in the order they are shown: the summary, then what is kept beside it."""
     found = [(at, message) for at in pins for message in tx.messages.range(conversation_id, at, at + 1)]
     return sorted(found, key=lambda pinned: pinned[1].role != "summary")
+
+
+def _image_urls(messages: Iterable[Message]) -> dict[str, None]:
+    return {url: None for message in messages for url in remote_images(message)}
 
 
 def _size(message: Message) -> int:

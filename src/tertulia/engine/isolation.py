@@ -9,7 +9,8 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.ids import new_block_id
-from tertulia.ports.store import ConversationQuery, Page, Transaction
+from tertulia.ports.queries import ConversationQuery, Page
+from tertulia.ports.store import Transaction
 
 
 def isolate(labels: Sequence[str], agent_id: str, tx: Transaction) -> tuple[str, ...]:

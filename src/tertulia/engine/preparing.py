@@ -1,5 +1,6 @@
 """What a run begins with, put together from its request and what the store has: its record, its prompt and its turn."""
 
+import time
 from collections.abc import Mapping
 
 from tertulia.context.skills import with_skills
@@ -10,14 +11,17 @@ from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelCard
 from tertulia.domain.runs import Run
 from tertulia.engine.beginning import Begun, Snapshot
+from tertulia.engine.fenced import FencedStore
 from tertulia.engine.history import History
 from tertulia.engine.precedence import Choice
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.tool_rules import ToolRules
 from tertulia.engine.turn import Turn
 from tertulia.ports.event_log import RunLog
+from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView
 from tertulia.ports.store import Store
+from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool, ToolContext
 
 
@@ -54,42 +58,59 @@ def prompt_of(request: SendRequest, system: Message) -> str:
     return with_skills(prompt, request.client_skills)
 
 
-def turn_of(  # noqa: PLR0913  everything a run works with
-    store: Store,
-    tools: Mapping[str, Tool],
-    request: SendRequest,
-    begun: Begun,
-    seen: Snapshot,
-    choice: Choice,
-    *,
-    system: str,
-    log: RunLog,
-    started_ns: int,
-) -> Turn:
-    """Everything the run works with."""
-    run, conversation = begun.run, begun.conversation
-    shown = {block.id: block.version for block in seen.blocks}
-    return Turn(
-        run=run,
-        agent=seen.agent,
-        conversation=conversation,
-        system=system,
-        memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
-        provider=choice.provider,
-        card=choice.card,
-        settings=choice.settings,
-        context_window=choice.context_window,
-        max_steps=request.max_steps,
-        logprobs=request.logprobs,
-        tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := tools.get(id_))},
-        client_tools={spec.name: spec for spec in request.client_tools},
-        rules=ToolRules(seen.agent.tool_rules),
-        tool_context=ToolContext(store, run.agent_id, run.conversation_id, run.id, shown),
-        history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),
-        first=begun.first,
-        store=store,
-        log=log,
-        started_ns=started_ns,
-        approved=tuple(begun.settlement.approved),
-        pending=bool(begun.settlement.pending),
-    )
+class Turns:
+    """Makes the turns of runs out of what all of them work with."""
+
+    def __init__(
+        self,
+        store: Store,
+        tools: Mapping[str, Tool],
+        faults: Faults = no_faults,
+        telemetry: Telemetry = no_telemetry,
+    ) -> None:
+        self.tools = tools
+        self.telemetry = telemetry
+        self._store = store
+        self._faults = faults
+
+    def turn(
+        self,
+        request: SendRequest,
+        begun: Begun,
+        seen: Snapshot,
+        choices: tuple[Choice, ...],
+        *,
+        system: str,
+        log: RunLog,
+        token: int = 1,
+    ) -> Turn:
+        """Everything the run works with."""
+        run, conversation = begun.run, begun.conversation
+        shown = {block.id: block.version for block in seen.blocks}
+        fenced = FencedStore(self._store, run.id, token)
+        return Turn(
+            run=run,
+            agent=seen.agent,
+            conversation=conversation,
+            system=system,
+            memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
+            choices=choices,
+            choice=choices[0],
+            max_steps=request.max_steps,
+            logprobs=request.logprobs,
+            tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))},
+            client_tools={spec.name: spec for spec in request.client_tools},
+            rules=ToolRules(seen.agent.tool_rules),
+            tool_context=ToolContext(fenced, run.agent_id, run.conversation_id, run.id, shown),
+            history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),
+            first=begun.first,
+            store=self._store,
+            log=log,
+            started_ns=time.monotonic_ns(),
+            token=token,
+            faults=self._faults,
+            telemetry=self.telemetry,
+            traceparent=request.traceparent,
+            approved=tuple(begun.settlement.approved),
+            pending=bool(begun.settlement.pending),
+        )

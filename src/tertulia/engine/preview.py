@@ -1,4 +1,7 @@
-"""Previews: the request that a model would be sent first, as its provider's body. Nothing is sent or stored."""
+"""Previews: the request that a model would be sent first, as its provider's body. Nothing is sent or stored.
+
+Nor is an image fetched: one that is not in memory is shown as missing.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,11 +15,12 @@ from tertulia.domain.runs import Run
 from tertulia.engine.beginning import Begun, begin, snapshot
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.history import Histories
+from tertulia.engine.images import Images
 from tertulia.engine.loop import request_for
 from tertulia.engine.precedence import choose
-from tertulia.engine.preparing import check_model, new_run, prompt_of, turn_of
+from tertulia.engine.preparing import Turns, check_model, new_run, prompt_of
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.runs import RunSettings
+from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import EventChunk, Store, Transaction
 from tertulia.ports.tool import Tool
@@ -25,10 +29,13 @@ from tertulia.ports.tool import Tool
 class Previews:
     """Goes the way of a run as far as its first request."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], settings: RunSettings) -> None:
+    def __init__(
+        self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], images: Images, settings: RunSettings
+    ) -> None:
         self._store = store
+        self._images = images
         self._catalogue = catalogue
-        self._tools = tools
+        self._turns = Turns(store, tools)
         self._settings = settings
 
     async def of(self, request: SendRequest) -> bytes:
@@ -39,27 +46,19 @@ class Previews:
         """
         seen = await self._store.read(partial(snapshot, request.conversation_id))
         run = new_run(request, seen)
-        choice = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
-        check_model(request, choice.card)
+        choices = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        check_model(request, choices[0].card)
         system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
         begun = await self._rehearsed(
-            partial(begin, run, request, seen.agent, system, self._settings.approval_deadline)
+            partial(begin, run, request, seen.agent, system, self._settings.approval_deadline, "")
         )
-        turn = turn_of(
-            self._store,
-            self._tools,
-            request,
-            begun,
-            seen,
-            choice,
-            system=prompt_of(request, system or seen.system),
-            log=_Silent(),
-            started_ns=0,
-        )
+        prompt = prompt_of(request, system or seen.system)
+        turn = self._turns.turn(request, begun, seen, choices, system=prompt, log=_Silent())
         # Read afresh: what is kept of the conversation's history belongs to its runs.
-        turn.history = await Histories(self._store).of(replace(begun.conversation, head=begun.first))
+        turn.history = await Histories(self._store, self._images).of(replace(begun.conversation, head=begun.first))
         turn.history.append(begun.messages, begun.conversation.head)
-        return choice.provider.encode(request_for(turn))
+        turn.images = self._images.known(turn.history.image_urls)
+        return turn.provider.encode(request_for(turn))
 
     async def _rehearsed(self, work: partial[Begun | Run]) -> Begun:
         """What the beginning of the run would come to; what it writes is undone."""
@@ -89,6 +88,8 @@ class _Silent:
     def append(self, event: Event) -> None:
         """Keep nothing."""
 
+    async def settle(self) -> None: ...
+
     def stage(self, *events: Event) -> EventChunk | None:
         """Keep nothing."""
 
@@ -97,6 +98,9 @@ class _Silent:
 
     def discard(self, chunk: EventChunk | None) -> None:
         """Nothing was staged."""
+
+    def lose(self) -> None:
+        """There is nothing to lose."""
 
     def close(self) -> None:
         """Nobody reads."""

@@ -1,83 +1,45 @@
-"""The runs that wait for their conversation: in the store as runs of status ``created``, here with their open logs."""
+"""The queue of a conversation: its runs of status ``created`` in the store, in the order they came."""
 
-from collections import Counter, deque
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from msgspec.structs import replace
 
+from tertulia.domain.errors import QueueFull
 from tertulia.domain.events import RunStarted
 from tertulia.domain.runs import Run
-from tertulia.ports.event_log import EventLog, RunLog
-from tertulia.ports.store import Store
+from tertulia.engine.beginning import sent_before
+from tertulia.engine.endings import Ending
+from tertulia.engine.finish import chunk_after, ended, last_events
+from tertulia.engine.requests import SendRequest, encode_request
+from tertulia.ports.store import Transaction
 
 
-class Queue:
-    """First in, first out, for each conversation on its own. Readers of a waiting run follow its log already."""
+def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:
+    """Put the run at the end of its conversation's queue; None if the conversation is free meanwhile.
 
-    def __init__(self, store: Store, events: EventLog) -> None:
-        self._store = store
-        self._events = events
-        self._waiting: dict[str, deque[Run]] = {}
-        self._logs: dict[str, RunLog] = {}
-        self._held: Counter[str] = Counter()
+    Its readers follow its log already, which begins with it.
 
-    def add(self, run: Run) -> None:
-        """Let a stored run wait."""
-        log = self._logs[run.id] = self._events.open(run.id)
-        log.append(RunStarted(run.id, run.created_at.timestamp()))
-        self._waiting.setdefault(run.conversation_id, deque()).append(run)
-
-    async def load(self) -> Sequence[str]:
-        """Take up what the last process left waiting; the conversations it waits for."""
-        for run in await self._store.read(lambda tx: tx.runs.queued()):
-            chunks = await self._store.read(lambda tx, run_id=run.id: tx.events.after(run_id, 0))
-            if chunks:
-                self._logs[run.id] = self._events.open(run.id, after=chunks[-1].last)
-                self._waiting.setdefault(run.conversation_id, deque()).append(run)
-            else:
-                self.add(run)
-        return list(self._waiting)
-
-    @contextmanager
-    def held(self, conversation_id: str) -> Generator[None]:
-        """Nobody's turn comes meanwhile: a message that goes before those that wait is about to begin."""
-        self._held[conversation_id] += 1
-        try:
-            yield
-        finally:
-            self._held[conversation_id] -= 1
-            if not self._held[conversation_id]:
-                del self._held[conversation_id]
-
-    def next(self, conversation_id: str) -> Run | None:
-        """The run whose turn it is."""
-        if conversation_id in self._held:
-            return None
-        waiting = self._waiting.get(conversation_id)
-        return waiting[0] if waiting else None
-
-    def get(self, run_id: str) -> tuple[Run, RunLog] | None:
-        """A run that waits, with its log."""
-        run = next((run for run in self.runs() if run.id == run_id), None)
-        return None if run is None else (run, self._logs[run_id])
-
-    def take(self, run_id: str) -> tuple[Run, RunLog] | None:
-        """Take a run out of the queue, with its log; None if it does not wait."""
-        log = self._logs.pop(run_id, None)
-        if log is None:
-            return None
-        for conversation_id, waiting in self._waiting.items():
-            run = next((run for run in waiting if run.id == run_id), None)
-            if run is not None:
-                waiting.remove(run)
-                if not waiting:
-                    del self._waiting[conversation_id]
-                return run, log
+    :raises QueueFull: if as many wait as may.
+    """
+    tx.conversations.get(run.conversation_id, lock=True)
+    known = sent_before(request, run, tx)
+    if known is not None:
+        return known
+    active, waiting = tx.runs.active(run.conversation_id), tx.runs.queued(run.conversation_id)
+    if active is None and not waiting:
         return None
+    if len(waiting) >= limit:
+        raise QueueFull(limit, (active or waiting[0]).id)
+    waits = replace(run, status="created", queued_request=encode_request(request))
+    tx.runs.insert(waits)
+    tx.events.append(run.id, chunk_after(0, [RunStarted(run.id, run.created_at.timestamp())]))
+    return waits
 
-    def runs(self) -> list[Run]:
-        return [run for waiting in self._waiting.values() for run in waiting]
 
-    def close(self) -> None:
-        """Let readers go. What waits stays in the store for the next process."""
-        for log in self._logs.values():
-            log.close()
+def end_waiting(run_id: str, ending: Ending, tx: Transaction) -> Run | None:
+    """End a run that waits for its turn, and tell its readers; None if it does not wait, or its turn came."""
+    run = tx.runs.get(run_id)
+    if run.status != "created":
+        return None
+    over = ended(run, ending)
+    tx.runs.update(over)
+    tx.events.append(run_id, chunk_after(tx.events.last(run_id), last_events(ending)))
+    return over

@@ -24,7 +24,7 @@ from tertulia.ports.provider import (
     Finished,
     HiddenReasoningPiece,
     NativeItem,
-    ProviderEvent,
+    Piece,
     ReasoningPiece,
     TextPiece,
     ToolCallPiece,
@@ -111,7 +111,7 @@ class Reply:
         self._parts: list[_Text | _Citations | _Reasoning | _Hidden | _Native | _Call] = []
         self._calls: dict[int, tuple[int, _Call]] = {}
 
-    def push(self, event: ProviderEvent) -> Event | None:  # noqa: PLR0911  one return for each kind of event
+    def push(self, event: Piece) -> Event | None:  # noqa: PLR0911  one return for each kind of event
         """Take in an event; the delta that readers are shown, if it has one."""
         if isinstance(event, TextPiece):
             return self._text(event)

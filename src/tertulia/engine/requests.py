@@ -1,6 +1,6 @@
 """What a client sends: messages, answers to pending tool calls, and how it wants to be answered."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -49,6 +49,7 @@ class SendRequest:
     ``client_tools`` run on the client's side; ``client_skills`` are named at the end of this run's system prompt and
     kept nowhere. ``callback_url`` is told when the run has ended. The overrides hold for this run alone and go before
     the conversation's and the agent's own.
+    ``traceparent`` is the client's own trace, by the W3C's standard, for the spans of this run to be part of.
     ``logprobs`` asks for the log probabilities of the last reply with so many alternatives for each token.
     """
 
@@ -65,6 +66,7 @@ class SendRequest:
     config: RequestConfig = field(default_factory=RequestConfig)
     override_model: str | None = None
     override_system: str | None = None
+    traceparent: str | None = None
 
     @property
     def otids(self) -> tuple[str, ...]:
@@ -76,6 +78,22 @@ class SendRequest:
 def encode_request(request: SendRequest) -> bytes:
     """The request as bytes, for a run that waits its turn and may have to wait out a restart."""
     return msgspec.json.encode(request)
+
+
+def kept_request(request: SendRequest) -> bytes | None:
+    """What a running run needs of its request to be gone on with: all but what is in the history by then.
+
+    None where it asks for nothing out of the ordinary.
+    """
+    plain = SendRequest(
+        conversation_id=request.conversation_id,
+        busy=request.busy,
+        background=request.background,
+        callback_url=request.callback_url,
+        config=request.config,
+    )
+    kept = replace(request, messages=(), answers=())
+    return None if kept == plain else encode_request(kept)
 
 
 def decode_request(data: bytes) -> SendRequest:

@@ -2,20 +2,25 @@
 
 import hashlib
 import time
+from collections.abc import Mapping, Sequence
 
 import msgspec
+import structlog
 
 from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import ProviderError
 from tertulia.domain.ids import new_step_id
-from tertulia.domain.messages import Message
+from tertulia.domain.messages import Base64Image, Message
 from tertulia.domain.models import ModelCard, ModelSettings
-from tertulia.domain.runs import Step, StepStatus, StepTrace, StopReason, Usage
+from tertulia.domain.runs import FailedTry, Step, StepStatus, StepTrace, StopReason, Usage
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.endings import Ending
 from tertulia.engine.reply import Reply
 from tertulia.engine.turn import Turn
-from tertulia.ports.provider import MemoryView, ModelRequest
+from tertulia.ports.provider import MemoryView, ModelRequest, Retrying
 from tertulia.ports.store import Transaction
+
+_log = structlog.get_logger(__name__)
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,7 +38,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context_window: int | None = None
     logprobs: int | None = None
 
-    def request(self, model: str, messages: list[Message]) -> ModelRequest:
+    def request(self, model: str, messages: list[Message], images: Mapping[str, Base64Image | str]) -> ModelRequest:
         return ModelRequest(
             model=model,
             system=self.system,
@@ -47,6 +52,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             cache_key=self.cache_key,
             context_window=self.context_window,
             logprobs=self.logprobs,
+            images=images,
         )
 
 
@@ -67,18 +73,34 @@ def frame_of(card: ModelCard, request: ModelRequest) -> Frame:
 
 
 class StepRecord:
-    """A step of a turn from its start; ``write`` stores it with its trace."""
+    """A step of a turn from its start; ``write`` stores it with its trace.
 
-    def __init__(self, turn: Turn, request: ModelRequest) -> None:
+    ``failed_tries`` are those before this one, and grow with what fails before the reply begins.
+    """
+
+    def __init__(self, turn: Turn, request: ModelRequest, failed_tries: Sequence[FailedTry] = ()) -> None:
         self.request = request
+        self.failed_tries = list(failed_tries)
         self.id = new_step_id()
         self.created_at = utc_now()
         self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids, turn.awaits)
-        self._turn = turn
+        self._turn, self._choice = turn, turn.choice
         self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
         self._start_ns = time.time_ns()
         self._asked_ns = self._begun_ns = time.monotonic_ns()
         self._llm_ns: int | None = None
+
+    def retried(self, retrying: Retrying) -> None:
+        """The provider failed and is asked again."""
+        failed = failed_try(self._choice.card, retrying.error, retrying.delay)
+        self.failed_tries.append(failed)
+        _log.warning(
+            "model_retried",
+            run_id=self._turn.run.id,
+            step_id=self.id,
+            attempt=retrying.attempt,
+            **msgspec.to_builtins(failed),
+        )
 
     def asked(self) -> None:
         """The reply is complete, or broke off."""
@@ -104,14 +126,14 @@ class StepRecord:
             created_at=self.reply.created_at,
             run_id=turn.run.id,
             step_id=self.id,
-            model=turn.card.handle,
+            model=self._choice.card.handle,
             partial=partial,
         )
 
     def step(
         self, status: StepStatus, stop_reason: StopReason | None, *, error: Ending | None = None, tools_ns: int = 0
     ) -> Step:
-        turn, finished = self._turn, self.reply.finished
+        turn, card, finished = self._turn, self._choice.card, self.reply.finished
         failed = error.failed if error else None
         return Step(
             id=self.id,
@@ -120,12 +142,12 @@ class StepRecord:
             conversation_id=turn.conversation.id,
             status=status,
             created_at=self.created_at,
-            model=turn.card.name,
-            model_handle=turn.card.handle,
-            model_endpoint=turn.card.endpoint,
-            provider_name=turn.card.provider_name,
-            provider_category=turn.card.provider_category,
-            context_window_limit=turn.context_window,
+            model=card.name,
+            model_handle=card.handle,
+            model_endpoint=card.endpoint,
+            provider_name=card.provider_name,
+            provider_category=card.provider_category,
+            context_window_limit=self._choice.context_window,
             usage=self.usage,
             stop_reason=stop_reason,
             error_type=failed.error_type if failed else None,
@@ -137,17 +159,18 @@ class StepRecord:
             llm_request_start_ns=self._start_ns,
             llm_request_ns=self._llm_ns,
             tool_execution_ns=tools_ns or None,
+            failed_tries=tuple(self.failed_tries),
         )
 
     def write(self, tx: Transaction, step: Step) -> None:
         """Store the step and what is needed to show its request and reply as they were."""
         finished = self.reply.finished
         failed = {"error": {"type": step.error_type, **(step.error_data or {})}} if step.error_type else {}
-        data = msgspec.json.encode(frame_of(self._turn.card, self.request))
+        data = msgspec.json.encode(frame_of(self._choice.card, self.request))
         digest = hashlib.sha256(data).hexdigest()
-        tx.steps.insert(step)
         tx.steps.put_frame(digest, data)
-        tx.steps.put_trace(
+        tx.steps.insert(
+            step,
             StepTrace(
                 step_id=self.id,
                 conversation_id=self._turn.conversation.id,
@@ -157,5 +180,13 @@ class StepRecord:
                 head=self._head,
                 reply=finished.reply if finished else failed,
                 created_at=self.created_at,
-            )
+                missing_images={url: found for url, found in self.request.images.items() if isinstance(found, str)},
+            ),
         )
+
+
+def failed_try(card: ModelCard, error: ProviderError, delay: float | None = None) -> FailedTry:
+    """What is kept of a call that is made again, in ``delay`` seconds or of the next model."""
+    return FailedTry(
+        model=card.handle, error_type=error.error_type, message=error.message, detail=error.detail, delay=delay
+    )

@@ -18,7 +18,9 @@ from tertulia.domain.errors import ContextTooLong, InvalidArgument, ProviderErro
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, Role, SummaryMethod, TextPart
 from tertulia.domain.models import ModelCard, ModelSettings
-from tertulia.ports.provider import Finished, ModelRequest, Provider, TextPiece
+from tertulia.engine.model_call import ModelCall
+from tertulia.ports.provider import Finished, ModelRequest, Provider, Retrying, TextPiece
+from tertulia.ports.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +63,8 @@ class Summarizer:
     acknowledged: bool
     clip: int
     clip_bytes: int
+    run_id: str
+    telemetry: Telemetry
     own: ModelRequest | None = None
     strict: bool = False
     _tokens: int = field(default=0, init=False)
@@ -141,17 +145,24 @@ class Summarizer:
 
         :raises ProviderError: if it cannot be had or is empty.
         """
+        with ModelCall(self.telemetry, self.provider, request, run_id=self.run_id, purpose="summary") as call:
+            said = (await self._read(request, call)).strip()
+        if not said:
+            raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
+        return said
+
+    async def _read(self, request: ModelRequest, call: ModelCall) -> str:
         text: list[str] = []
         async with aclosing(self.provider.stream(request)) as events:
             async for event in events:
                 if isinstance(event, TextPiece):
                     text.append(event.text)
-                elif isinstance(event, Finished) and event.usage is not None:
-                    self._tokens += event.usage.total_tokens
-        said = "".join(text).strip()
-        if not said:
-            raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
-        return said
+                elif isinstance(event, Retrying):
+                    call.retried(event)
+                elif isinstance(event, Finished):
+                    call.finished = event
+                    self._tokens += event.usage.total_tokens if event.usage else 0
+        return "".join(text)
 
     def _finished(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:
         return Summary(

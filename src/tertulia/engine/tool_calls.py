@@ -1,10 +1,11 @@
 """Running the tool calls of a reply: side by side where every tool allows it, one after the other where not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import structlog
@@ -14,8 +15,8 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome
-from tertulia.engine.tool_rules import ToolRules
-from tertulia.ports.tool import Tool, ToolContext
+from tertulia.engine.turn import Turn
+from tertulia.ports.telemetry import ToolCalled
 
 _log = structlog.get_logger(__name__)
 
@@ -23,48 +24,63 @@ _log = structlog.get_logger(__name__)
 IGNORED_ARGUMENTS = ("request_heartbeat", "inner_thoughts")
 
 
+Note: TypeAlias = Callable[[ToolCallPart], Awaitable[None]]
+
+
 async def run_calls(
-    calls: Sequence[ToolCallPart],
-    tools: Mapping[str, Tool],
-    context: ToolContext,
-    rules: ToolRules,
-    *,
-    parallel: bool,
+    calls: Sequence[ToolCallPart], turn: Turn, *, parallel: bool, note: Note
 ) -> AsyncGenerator[tuple[ToolCallPart, ToolOutcome], None]:
     """Each call with its outcome, in the order they finish. Leaving the generator cancels what still runs.
 
-    Rules speak of the call before, so calls under rules run one after the other.
+    ``note`` is told of a call before its tool is run, where that must not run twice. Rules speak of the call before, so
+    calls under rules run one after the other.
     """
+    tools, rules = turn.tools, turn.rules
     beside = parallel and not rules and all(call.name in tools and tools[call.name].spec.parallel for call in calls)
     if len(calls) > 1 and beside:
-        async with aclosing(_beside(calls, tools, context)) as outcomes:
+        async with aclosing(_beside(calls, turn, note)) as outcomes:
             async for finished in outcomes:
                 yield finished
         return
     for call in calls:
         refusal = rules.refusal(call.name, list(tools))
-        outcome = _error(refusal) if refusal else await run_call(call, tools, context, rules.prefilled(call.name))
+        outcome = _error(refusal) if refusal else await run_call(call, turn, note, rules.prefilled(call.name))
         if refusal is None:
             rules.record(call.name, outcome.content if isinstance(outcome.content, str) else "")
         yield call, outcome
 
 
 async def run_call(
-    call: ToolCallPart, tools: Mapping[str, Tool], context: ToolContext, prefilled: Mapping[str, Any] | None = None
+    call: ToolCallPart, turn: Turn, note: Note, prefilled: Mapping[str, Any] | None = None
 ) -> ToolOutcome:
     """The outcome of one call. Whatever a model or a tool does wrong is an outcome for the model to read."""
-    tool = tools.get(call.name)
+    tool = turn.tools.get(call.name)
     if tool is None:
-        names = ", ".join(sorted(tools)) or "none"
+        names = ", ".join(sorted(turn.tools)) or "none"
         return _error(f"There is no tool '{call.name}'. The tools you have: {names}.")
     arguments = _arguments(call.arguments)
     if isinstance(arguments, ToolOutcome):
         return arguments
+    if not tool.spec.idempotent:
+        await note(call)
+    started_ns, begun_ns, failed = time.time_ns(), time.monotonic_ns(), True
     try:
-        outcome = await tool.call(arguments | dict(prefilled or {}), context)
+        outcome = await tool.call(arguments | dict(prefilled or {}), turn.tool_context)
+        failed = outcome.status == "error"
     except Exception as error:  # noqa: BLE001 a tool's own bug: the model is told, the log has the trace, the run goes on
-        _log.exception("tool_failed", tool=call.name, run_id=context.run_id)
+        _log.exception("tool_failed", tool=call.name, run_id=turn.run.id)
         return _error(f"The tool '{call.name}' failed: {type(error).__name__}: {error}")
+    finally:
+        turn.telemetry(
+            ToolCalled(
+                run_id=turn.run.id,
+                call_id=call.id,
+                name=call.name,
+                started_ns=started_ns,
+                duration_ns=time.monotonic_ns() - begun_ns,
+                failed=failed,
+            )
+        )
     return _clipped(outcome, tool.spec.return_char_limit)
 
 
@@ -98,9 +114,9 @@ def return_message(
 
 
 async def _beside(
-    calls: Sequence[ToolCallPart], tools: Mapping[str, Tool], context: ToolContext
+    calls: Sequence[ToolCallPart], turn: Turn, note: Note
 ) -> AsyncGenerator[tuple[ToolCallPart, ToolOutcome], None]:
-    tasks = {asyncio.create_task(run_call(call, tools, context)): call for call in calls}
+    tasks = {asyncio.create_task(run_call(call, turn, note)): call for call in calls}
     try:
         waiting = set(tasks)
         while waiting:

@@ -9,14 +9,17 @@ import msgspec
 from tertulia.context.pairing import paired
 from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.images import remote_images
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Step, StepTrace
 from tertulia.engine.history import pinned_messages
+from tertulia.engine.images import Images
 from tertulia.engine.steps import Frame
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store, Transaction
 
 _frames = msgspec.json.Decoder(Frame)
+_FORGOTTEN = "the model was shown it, and it is kept no longer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,10 @@ class Trace:
     reply: dict[str, Any]
 
 
-async def trace_of(store: Store, catalogue: Catalogue, step_id: str) -> Trace | None:
+async def trace_of(store: Store, catalogue: Catalogue, images: Images, step_id: str) -> Trace | None:
     """The trace of a step; None if it was not kept, or the conversation that it quotes is gone.
+
+    Images that were fetched for it are shown as far as they are still in memory.
 
     :raises NotFound: if there is no such step.
     """
@@ -44,7 +49,9 @@ async def trace_of(store: Store, catalogue: Catalogue, step_id: str) -> Trace | 
         # The provider is not configured any more: the request is shown in our own terms.
         request = msgspec.to_builtins(frame) | {"messages": msgspec.to_builtins(paired(history))}
     else:
-        request = msgspec.json.decode(provider.encode(frame.request(card.name, paired(history))))
+        named = dict.fromkeys(url for message in history for url in remote_images(message))
+        shown = dict.fromkeys(named, _FORGOTTEN) | images.known(named) | stored.missing_images
+        request = msgspec.json.decode(provider.encode(frame.request(card.name, paired(history), shown)))
     return Trace(step, stored, request, stored.reply)
 
 

@@ -7,27 +7,38 @@ from typing import Any, TypeVar
 
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import StoreUnavailable
 from tertulia.domain.events import Event
-from tertulia.domain.messages import Awaited, Message, ToolCallPart
+from tertulia.domain.messages import Awaited, Base64Image, Message, ToolCallPart
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import Run, Usage
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.history import History
+from tertulia.engine.precedence import Choice
 from tertulia.engine.tool_rules import ToolRules
 from tertulia.ports.event_log import RunLog
+from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView, Provider
 from tertulia.ports.store import Store, Transaction
+from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool, ToolContext
 
 T = TypeVar("T")
+
+STORE_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
+"""Seconds between one try to store what a model said, and the next."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
     """One run while it is being answered. Only its own task touches it.
 
-    ``approved`` are calls that answers of this run's request let go; ``pending`` says that others still wait. A turn
-    that is ``rolled_back`` takes with it all that it added from position ``first`` on.
+    ``token`` is the fencing token of all it writes. ``approved`` are calls that answers of this run's request let go,
+    or that a worker left; ``interrupted`` are returns of those that must not run again; ``pending`` says that others
+    still wait. A turn that is ``rolled_back`` takes with it all that it added from position ``first`` on.
+
+    ``choices`` are the model and those to fall back on, ``choice`` the one that is being asked. ``images`` are what the
+    history's image addresses lead to, where that model's provider does not fetch them itself.
     """
 
     run: Run
@@ -35,10 +46,8 @@ class Turn:
     conversation: Conversation
     system: str
     memory: tuple[MemoryView, ...]
-    provider: Provider
-    card: ModelCard
-    settings: ModelSettings | None
-    context_window: int
+    choices: tuple[Choice, ...]
+    choice: Choice
     max_steps: int
     logprobs: int | None
     tools: dict[str, Tool]
@@ -50,14 +59,36 @@ class Turn:
     store: Store
     log: RunLog
     started_ns: int
+    token: int = 1
+    faults: Faults = no_faults
+    telemetry: Telemetry = no_telemetry
+    traceparent: str | None = None
     usage: Usage = field(default_factory=Usage)
     context_tokens: int | None = None
     reply_logprobs: dict[str, Any] | None = None
     step_count: int = 0
     ttft_ns: int | None = None
     approved: tuple[ToolCallPart, ...] = ()
+    interrupted: tuple[Message, ...] = ()
     pending: bool = False
     rolled_back: bool = False
+    images: dict[str, Base64Image | str] = field(default_factory=dict[str, Base64Image | str])
+
+    @property
+    def provider(self) -> Provider:
+        return self.choice.provider
+
+    @property
+    def card(self) -> ModelCard:
+        return self.choice.card
+
+    @property
+    def settings(self) -> ModelSettings | None:
+        return self.choice.settings
+
+    @property
+    def context_window(self) -> int:
+        return self.choice.context_window
 
     @property
     def tool_specs(self) -> dict[str, ToolSpec]:
@@ -92,9 +123,11 @@ class Turn:
         events: Sequence[Event],
         then: Callable[[], None] | None,
     ) -> None:
+        await self.log.settle()
         chunk = self.log.stage(*events)
 
         def write(tx: Transaction) -> int:
+            tx.runs.hold(self.run.id, self.token)
             head = tx.messages.append(self.conversation.id, messages) if messages else self.history.head
             work(tx)
             if chunk is not None:
@@ -102,7 +135,7 @@ class Turn:
             return head
 
         try:
-            head = await self.store.write(write)
+            head = await self._written(write)
         except BaseException:
             self.log.discard(chunk)
             raise
@@ -110,6 +143,18 @@ class Turn:
         if then is not None:
             then()
         self.log.stored(chunk)
+
+    async def _written(self, write: Callable[[Transaction], int]) -> int:
+        """What ``write`` gives. A store that cannot be reached is waited for a little: databases are restarted."""
+        waits = iter(STORE_WAITS if self.store.shared else ())
+        while True:
+            try:
+                return await self.store.write(write)
+            except StoreUnavailable:
+                wait = next(waits, None)
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait)
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:

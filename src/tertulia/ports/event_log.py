@@ -17,6 +17,13 @@ class RunLog(Protocol):
         """Number the event and show it to the readers at once. It is stored a little later, or with the next stage."""
         ...
 
+    async def settle(self) -> None:
+        """Wait until nothing of this log is on its way to the store, so that what is staged next is not stored before.
+
+        Dying in between would leave a gap in the log for ever.
+        """
+        ...
+
     def stage(self, *events: Event) -> EventChunk | None:
         """Everything not stored yet with ``events`` at its end, for the caller to store in a transaction of its own.
 
@@ -33,21 +40,37 @@ class RunLog(Protocol):
         """Say that a staged chunk could not be stored: what was staged in it never happened."""
         ...
 
+    def lose(self) -> None:
+        """Say that another worker has the run: nothing more is stored, and readers here are let go."""
+        ...
+
     def close(self) -> None:
-        """Let go of the log: nothing will follow. Readers that are behind still get all of it."""
+        """Let go of the log: nothing will follow from here. Readers that are behind still get all of it."""
         ...
 
 
 class EventLog(Protocol):
-    def open(self, run_id: str, after: int = 0) -> RunLog:
-        """Write a run's log in this process, from its beginning or after the events another process stored."""
+    def open(self, run_id: str, token: int = 1, after: int = 0) -> RunLog:
+        """Write a run's log in this process, from its beginning or after the events that are stored already.
+
+        ``token`` is the run's fencing token: once another worker has the run, nothing more is stored.
+        """
         ...
 
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The events after ``after`` in order, then those to come, until the run's ``Ended``.
 
-        Each item is all the events that were there when it was asked for, never empty.
+        Each item is all the events that were there when it was asked for, never empty. It ends without ``Ended`` when
+        this process stops, or the run was taken from it: the run goes on, and can be followed elsewhere.
 
         :raises NotFound: if no event of such a run was ever kept.
         """
+        ...
+
+    def changed(self, run_id: str) -> None:
+        """Say that events of a run were stored that no log of this process told of."""
+        ...
+
+    async def close(self) -> None:
+        """Store what was told, as far as the store takes it, and let all readers go."""
         ...

@@ -3,148 +3,34 @@
 Work is shipped to the store as a plain function of a ``Transaction``, so several nouns change together or not at all,
 no transaction is ever open while a model, a tool or a client is waited for, and the same function runs on a writer
 thread (SQLite) or on a connection of a pool (Postgres). Work may be run again after a failure that wrote nothing, so it
-does nothing but read and write the transaction.
+does nothing but read and write the transaction. A write that is refused may say so as late as at the next question or
+the end of the work: where each statement is a trip to a server, several go together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tertulia.domain.agents import Agent, AgentActivity
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.messages import Message, Role
-from tertulia.domain.runs import Run, RunStatus, Step, StepTrace, StopReason
+from tertulia.domain.messages import Message
+from tertulia.domain.providers import StoredProvider
+from tertulia.domain.runs import Cancel, Run, Step, StepTrace
+from tertulia.ports.queries import (
+    AgentQuery,
+    BlockQuery,
+    ConversationQuery,
+    MessageQuery,
+    ProviderQuery,
+    RunQuery,
+    SearchQuery,
+    StepQuery,
+    TagQuery,
+)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A slice of a list: at most ``limit`` rows going on after the row named ``after``, in the list's order.
-
-    ``before`` names a row to stop short of: the page ends just before it. None for ``limit`` is no limit.
-    An id that names no row of the list gives :class:`~tertulia.domain.errors.NotFound`.
-    """
-
-    limit: int | None = 50
-    after: str | None = None
-    before: str | None = None
-    ascending: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentQuery:
-    """``None`` does not filter. ``text`` matches in the name, without regard to case."""
-
-    page: Page = Page()
-    order_by: Literal["created_at", "updated_at", "last_run_completion"] = "created_at"
-    name: str | None = None
-    text: str | None = None
-    tags: tuple[str, ...] = ()
-    match_all_tags: bool = False
-    project_id: str | None = None
-    last_stop_reason: StopReason | None = None
-    block_id: str | None = None
-    include_hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockQuery:
-    """``None`` does not filter. The ``…_search`` fields match a part, without regard to case."""
-
-    page: Page = Page()
-    agent_id: str | None = None
-    label: str | None = None
-    name: str | None = None
-    label_search: str | None = None
-    description_search: str | None = None
-    value_search: str | None = None
-    tags: tuple[str, ...] = ()
-    match_all_tags: bool = False
-    project_id: str | None = None
-    templates_only: bool = False
-    agents_count_gt: int | None = None
-    agents_count_lt: int | None = None
-    agents_count_in: tuple[int, ...] = ()
-    include_hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationQuery:
-    """Default conversations are never listed. Rows without the ordering time come last either way."""
-
-    page: Page = Page()
-    order_by: Literal["created_at", "last_run_completion", "last_message_at"] = "created_at"
-    agent_id: str | None = None
-    archived: bool | None = False
-    summary_search: str | None = None
-    include_hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageQuery:
-    """Stored messages in the order they were written.
-
-    Unlike every other list, ``older_than`` and ``newer_than`` (message ids) mean age, whatever the order is. Within a
-    conversation the order is that of positions, across conversations that of creation.
-    """
-
-    conversation_id: str | None = None
-    agent_id: str | None = None
-    run_id: str | None = None
-    step_id: str | None = None
-    group_id: str | None = None
-    roles: tuple[Role, ...] = ()
-    include_errors: bool = True
-    older_than: str | None = None
-    newer_than: str | None = None
-    limit: int | None = 100
-    ascending: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchQuery:
-    """Full text: ``text`` is words in any order, all of them wanted, with no query syntax."""
-
-    text: str
-    agent_id: str | None = None
-    conversation_id: str | None = None
-    roles: tuple[Role, ...] = ()
-    start: datetime | None = None
-    end: datetime | None = None
-    limit: int = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuery:
-    page: Page = Page()
-    agent_ids: tuple[str, ...] = ()
-    conversation_id: str | None = None
-    statuses: tuple[RunStatus, ...] = ()
-    background: bool | None = None
-    stop_reason: StopReason | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepQuery:
-    page: Page = Page()
-    run_id: str | None = None
-    agent_id: str | None = None
-    model: str | None = None
-    feedback: Literal["positive", "negative"] | None = None
-    has_feedback: bool | None = None
-    tags: tuple[str, ...] = ()
-    project_id: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagQuery:
-    page: Page = field(default_factory=lambda: Page(ascending=True))
-    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +94,10 @@ class Conversations(Protocol):
         """Store it with the compiled system prompt as its position 0 (``head`` becomes 1)."""
         ...
 
-    def get(self, conversation_id: str) -> Conversation: ...
+    def get(self, conversation_id: str, *, lock: bool = True) -> Conversation:
+        """``lock``: what is read of it from here on stays as it is until the transaction ends."""
+        ...
+
     def update(self, conversation: Conversation) -> None:
         """Store every field but ``head``, ``context_from`` and ``epoch``, which belong to ``Messages``."""
         ...
@@ -242,8 +131,11 @@ class Conversations(Protocol):
 
 
 class Messages(Protocol):
-    def append(self, conversation_id: str, messages: Sequence[Message]) -> int:
-        """Write the messages at the conversation's head and move it; returns the new head."""
+    def append(self, conversation_id: str, messages: Sequence[Message], *, at: datetime | None = None) -> int:
+        """Write the messages at the conversation's head and move it; returns the new head.
+
+        ``at`` becomes the conversation's ``last_message_at``.
+        """
         ...
 
     def set_system(self, conversation_id: str, message: Message) -> None:
@@ -282,16 +174,108 @@ class Messages(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A run that a worker took over, with the fencing token of its writes from now on.
+
+    ``attempts`` is how many workers had it, this one included. ``cancel`` is what was asked of it meanwhile.
+    """
+
+    run: Run
+    token: int
+    cancel: Cancel | None = None
+
+    @property
+    def attempts(self) -> int:
+        return self.token
+
+
+class Workers(Protocol):
+    """The processes that answer messages. One whose lease is over has lost its runs to the others.
+
+    Leases are measured by the database's clock alone.
+    """
+
+    def register(self, worker_id: str, seconds: float) -> None: ...
+    def renew(self, worker_id: str, seconds: float) -> bool:
+        """Whether the lease was still good, and is for so many seconds more."""
+        ...
+
+    def remove(self, worker_id: str) -> None:
+        """Give up the lease; what the worker still runs is anybody's at once."""
+        ...
+
+    def live(self) -> list[str]: ...
+    def forget_all(self) -> None:
+        """Where there can be only one worker: whoever was here before is gone."""
+        ...
+
+
 class Runs(Protocol):
-    def insert(self, run: Run) -> None:
-        """Store a running run, or one of status ``created`` at the end of the conversation's queue.
+    """A running run belongs to a worker, under a fencing token that rises each time another one takes it over."""
+
+    def insert(self, run: Run, worker_id: str | None = None) -> None:
+        """Store a running run, token 1, or one of status ``created`` at the end of the conversation's queue.
 
         :raises ConversationBusy: if the conversation has a running run; the database itself keeps it to one.
         """
         ...
 
+    def begin(self, run: Run, worker_id: str) -> None:
+        """Make a queued run a running one.
+
+        :raises ConversationBusy: if the conversation has a running run.
+        """
+        ...
+
+    def hold(self, run_id: str, token: int) -> None:
+        """Keep the run from being taken over until the transaction ends.
+
+        :raises LeaseLost: if it was taken over, or has ended.
+        :raises NotFound: if it was deleted.
+        """
+        ...
+
+    def claim(self, worker_id: str, limit: int) -> list[Claim]:
+        """Take over running runs that no worker with a good lease has; each goes to one claimant alone."""
+        ...
+
+    def release(self, run_id: str, token: int) -> None:
+        """Let a run be taken over at once, if it is still under this token."""
+        ...
+
+    def ask_to_cancel(self, run_id: str, how: Cancel) -> bool:
+        """Leave word for a running run's worker; whether it is running."""
+        ...
+
+    def asked_to_cancel(self, worker_id: str) -> list[tuple[str, Cancel]]:
+        """The running runs of a worker that are to be stopped."""
+        ...
+
+    def keep(self, run_id: str) -> None:
+        """Say that the run has readers at other workers than its own."""
+        ...
+
+    def is_kept(self, run_id: str) -> bool: ...
+    def note_call(self, run_id: str, tool_call_id: str) -> None:
+        """Say that a tool is about to run that must not run twice."""
+        ...
+
+    def noted_calls(self, run_id: str) -> set[str]: ...
+    def free_queues(self, limit: int) -> list[str]:
+        """Conversations in which runs wait though none is running."""
+        ...
+
     def queued(self, conversation_id: str | None = None) -> list[Run]:
         """The runs that wait for their turn, in the order they came; of all conversations for None."""
+        ...
+
+    def waiting(self) -> int:
+        """How many runs of all conversations wait for their turn."""
+        ...
+
+    def next_queued(self, conversation_id: str) -> Run | None:
+        """The run that has waited longest for its turn."""
         ...
 
     def get(self, run_id: str) -> Run: ...
@@ -302,7 +286,7 @@ class Runs(Protocol):
 
 
 class Steps(Protocol):
-    def insert(self, step: Step) -> None: ...
+    def insert(self, step: Step, trace: StepTrace | None = None) -> None: ...
     def update(self, step: Step) -> None: ...
     def get(self, step_id: str) -> Step: ...
     def find(self, query: StepQuery) -> list[Step]: ...
@@ -316,7 +300,22 @@ class Steps(Protocol):
 
 
 class Events(Protocol):
-    def append(self, run_id: str, chunk: EventChunk) -> None: ...
+    def append(self, run_id: str, chunk: EventChunk, token: int | None = None) -> None:
+        """Store a chunk.
+
+        :raises NotFound: if there is no such run.
+        :raises LeaseLost: if the run has another fencing token than the given one.
+        """
+        ...
+
+    def append_many(self, chunks: Sequence[tuple[str, int, EventChunk]]) -> set[str]:
+        """Store chunks of different runs, each with its run's fencing token; of which runs they were refused."""
+        ...
+
+    def last(self, run_id: str) -> int:
+        """The sequence id of the last event that is stored; 0 for none."""
+        ...
+
     def after(self, run_id: str, seq: int) -> list[EventChunk]:
         """The chunks that hold events after ``seq``, in order; the first may begin before it."""
         ...
@@ -330,9 +329,36 @@ class Events(Protocol):
         ...
 
 
+class Providers(Protocol):
+    """The providers that were stored at run time, with their credentials encrypted."""
+
+    def insert(self, provider: StoredProvider) -> None:
+        """:raises NameTaken: if there is one of this name."""
+        ...
+
+    def get(self, provider_id: str) -> StoredProvider: ...
+    def update(self, provider: StoredProvider) -> None: ...
+    def delete(self, provider_id: str) -> None: ...
+    def find(self, query: ProviderQuery) -> list[StoredProvider]: ...
+    def all(self) -> list[StoredProvider]:
+        """Every one, by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a turn begins from, as of one instant."""
+
+    conversation: Conversation
+    agent: Agent
+    blocks: list[Block]
+    system: Message
+
+
 class Transaction(Protocol):
     """All nouns at one instant. Valid only inside the function it was passed to."""
 
+    def snapshot(self, conversation_id: str) -> Snapshot: ...
     @property
     def agents(self) -> Agents: ...
     @property
@@ -347,10 +373,19 @@ class Transaction(Protocol):
     def steps(self) -> Steps: ...
     @property
     def events(self) -> Events: ...
+    @property
+    def providers(self) -> Providers: ...
+    @property
+    def workers(self) -> Workers: ...
 
 
 class Store(Protocol):
     """Reads and writes; every method raises ``StoreUnavailable`` if the database cannot be reached or is closed."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the database at the same time."""
+        ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` on a consistent snapshot; it sees everything acknowledged before."""

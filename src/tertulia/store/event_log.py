@@ -1,13 +1,14 @@
-"""The event log in one process: live runs in memory, everything in the store.
+"""The event log: runs of this process from memory, all others from the store.
 
-A live run's events are shown to local readers at once and written to the store in batches, every ``FLUSH_SECONDS`` for
-all runs together; a run that ends sooner is stored with its last transaction and costs no write of its own. Readers
-select by sequence id, from memory where the event still is and from the store otherwise.
+A live run's events are shown to the readers of its own process at once and written to the store in batches, every
+``FLUSH_SECONDS`` for all runs together; a run that ends sooner is stored with its last transaction and costs no write
+of its own. Readers select by sequence id; those of other workers' runs are woken by signals, and look by themselves
+every ``LOOK_SECONDS`` in case one was lost.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 import msgspec
@@ -15,184 +16,188 @@ import structlog
 
 from tertulia.domain.errors import NotFound, StoreUnavailable
 from tertulia.domain.events import Ended, Event
+from tertulia.domain.runs import ACTIVE_STATUSES
 from tertulia.ports.event_log import Numbered
+from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.telemetry import EventsStored, Telemetry, no_telemetry
+from tertulia.store.live_run import LiveRun
 
 FLUSH_SECONDS = 0.05
-KEPT_EVENTS = 4096
-"""How many stored events a live run keeps in memory; readers further behind read the store."""
+LONGEST_FLUSH_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+
+_PAUSES = 9
+"""How many times as long as a flush took is waited before the next."""
 
 _log = structlog.get_logger(__name__)
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(list[Event])
 
 
-class LiveRun:
-    """The log of one run that this process writes."""
+class StoredEventLog:
+    """The events of all runs in one store, which other workers may write as well."""
 
-    def __init__(
-        self, run_id: str, after: int, *, wants_flush: Callable[[], None], closed: Callable[[str], None]
-    ) -> None:
-        self._run_id = run_id
-        self._wants_flush = wants_flush
-        self._closed = closed
-        self._events: list[Event] = []
-        self._first = after + 1  # the sequence id of _events[0]
-        self._stored = after  # the last sequence id that is durable, or on its way by the flusher
-        self._shown = after  # the last sequence id that readers see
-        self._waiting: list[asyncio.Future[None]] = []
-        self._open = True
-
-    @property
-    def last(self) -> int:
-        return self._first + len(self._events) - 1
-
-    def append(self, event: Event) -> None:
-        self._events.append(event)
-        self._shown = self.last
-        self._wake()
-        self._wants_flush()
-
-    def stage(self, *events: Event) -> EventChunk | None:
-        self._events.extend(events)
-        return self.unstored(self.last)
-
-    def unstored(self, upto: int) -> EventChunk | None:
-        """The events after the last stored one up to ``upto``, from now on counted as on their way."""
-        first = self._stored + 1
-        if upto < first:
-            return None
-        self._stored = upto
-        return EventChunk(first, upto, _encoder.encode(self._events[first - self._first : upto - self._first + 1]))
-
-    def flushable(self) -> EventChunk | None:
-        """What readers have seen and the store has not; staged events are their transaction's to store."""
-        return self.unstored(self._shown)
-
-    def stored(self, chunk: EventChunk | None) -> None:
-        if chunk is not None and chunk.last > self._shown:
-            self._shown = chunk.last
-            self._wake()
-        surplus = len(self._events) - KEPT_EVENTS
-        if surplus > 0:
-            surplus = min(surplus, self._stored - self._first + 1)
-            del self._events[:surplus]
-            self._first += surplus
-
-    def discard(self, chunk: EventChunk | None) -> None:
-        del self._events[self._shown - self._first + 1 :]
-        if chunk is not None:
-            self.unstore(chunk)
-
-    def unstore(self, chunk: EventChunk) -> None:
-        """The chunk could not be written: what readers have seen of it is to be written again."""
-        self._stored = min(self._stored, chunk.first - 1)
-
-    def close(self) -> None:
-        self._open = False
-        self._closed(self._run_id)
-        self._wake()
-
-    def has(self, seq: int) -> bool:
-        """Whether the event is still in memory, or will come here."""
-        return seq >= self._first
-
-    def shown_after(self, seq: int) -> list[Numbered]:
-        start = seq + 1
-        return list(enumerate(self._events[start - self._first : self._shown - self._first + 1], start))
-
-    async def wait(self, seq: int) -> bool:
-        """Wait for an event after ``seq``; False when none will come."""
-        while self._shown <= seq:
-            if not self._open:
-                return False
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
-        return True
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
-class LocalEventLog:
-    """The event log of a server that is one process."""
-
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signals: Signals | None = None, telemetry: Telemetry = no_telemetry) -> None:
         self._store = store
+        self._telemetry = telemetry
+        self._signals = signals or NoSignals()
+        self._signals.subscribe("events", self.wake)
         self._live: dict[str, LiveRun] = {}
+        self._watched: dict[str, asyncio.Event] = {}
         self._flush_due: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._pause = FLUSH_SECONDS
+        self._closed = False
+        self._unstored_since: float | None = None
 
-    def open(self, run_id: str, after: int = 0) -> LiveRun:
-        run = LiveRun(run_id, after, wants_flush=self._schedule, closed=self._forget)
+    @property
+    def lag(self) -> float:
+        """How long the oldest event that is not stored yet has waited for it, in seconds."""
+        return 0.0 if self._unstored_since is None else time.monotonic() - self._unstored_since
+
+    def open(self, run_id: str, token: int = 1, after: int = 0) -> LiveRun:
+        run = LiveRun(run_id, token, after, wants_flush=self._schedule, closed=self._forget)
         self._live[run_id] = run
+        self.wake([run_id])
         return run
 
     async def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         seq, known = after, False
-        while True:
-            live = self._live.get(run_id)
+        live: LiveRun | None = None
+        while not self._closed:
+            live = live or self._live.get(run_id)  # which is read to its end, whatever came in its place
             if live is not None and live.has(seq + 1):
                 known = True
                 if not await live.wait(seq):
-                    return
+                    if live.lost:
+                        return  # what this reader was shown last may not be what the store has
+                    live = None
+                    continue
                 batch = live.shown_after(seq)
             else:
-                chunks = await self._store.read(partial(_chunks_after, run_id, seq))
-                batch = _events_after(chunks, seq)
+                changed = self._watched.setdefault(run_id, asyncio.Event())
+                batch, over = await self._store.read(partial(_next, run_id, seq, known))
                 if not batch:
-                    if live is not None or run_id in self._live:
-                        continue
-                    if not known and not await self._store.read(partial(_chunks_after, run_id, 0)):
-                        raise NotFound("Run", run_id)
-                    return
+                    if over:
+                        return
+                    known = True
+                    if run_id not in self._live:
+                        await self._change(run_id, changed)
+                    continue
                 known = True
             yield batch
             seq = batch[-1][0]
             if isinstance(batch[-1][1], Ended):
                 return
 
-    def _forget(self, run_id: str) -> None:
-        self._live.pop(run_id, None)
+    def wake(self, run_ids: Sequence[str] | None) -> None:
+        """The runs have new events in the store; None: any may have."""
+        for run_id in list(self._watched) if run_ids is None else run_ids:
+            changed = self._watched.pop(run_id, None)
+            if changed is not None:
+                changed.set()
+
+    def changed(self, run_id: str) -> None:
+        """Tell readers everywhere of events that were stored without a log of this process."""
+        self.wake([run_id])
+        self._signals.publish("events", [run_id])
+
+    async def close(self) -> None:
+        """Store what can be, and let all readers go."""
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+        if self._flushing is not None:
+            await self._flushing
+        self._closed = True
+        await self._flush()
+        for run in list(self._live.values()):
+            run.close()
+        self.wake(None)
+
+    async def _change(self, run_id: str, changed: asyncio.Event) -> None:
+        try:
+            await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
+        except TimeoutError:
+            if self._watched.get(run_id) is changed:
+                self.wake([run_id])
+
+    def _forget(self, run: LiveRun) -> None:
+        if self._live.get(run.run_id) is run:
+            del self._live[run.run_id]
+        self._signals.publish("events", [run.run_id])
 
     def _schedule(self) -> None:
-        if self._flush_due is None and self._flushing is None:
-            self._flush_due = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._start_flush)
+        if self._flush_due is None and self._flushing is None and not self._closed:
+            self._flush_due = asyncio.get_running_loop().call_later(self._pause, self._start_flush)
+            if self._unstored_since is None:
+                self._unstored_since = time.monotonic()
 
     def _start_flush(self) -> None:
         self._flush_due = None
         self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
-        due = [(run_id, run, chunk) for run_id, run in self._live.items() if (chunk := run.flushable()) is not None]
+        due = [(run, chunk) for run in self._live.values() if (chunk := run.flushable()) is not None]
+        again, count, begun = False, 0, time.monotonic()
         try:
             if due:
-                await self._store.write(partial(_append_all, [(run_id, chunk) for run_id, _, chunk in due]))
-            for _, run, chunk in due:
-                run.stored(chunk)
+                lost = await self._store.write(partial(_append_all, due))
+                for run, chunk in due:
+                    if run in lost:
+                        run.lose()
+                    else:
+                        run.stored(chunk)
+                self._signals.publish("events", [run.run_id for run, _ in due])
+                count = sum(chunk.last - chunk.first + 1 for _, chunk in due)
         except BaseException as error:
             # Readers have the events from memory; the next flush, or the run's own transaction, stores them.
-            for _, run, chunk in due:
+            for run, chunk in due:
                 run.unstore(chunk)
             if not isinstance(error, StoreUnavailable):
                 raise
+            again = True
             _log.warning("events_not_stored", runs=len(due), error=str(error))
         finally:
             self._flushing = None
+            self._measure(len(due), count, time.monotonic() - begun)
+        if not again:
+            self._unstored_since = None
+        # What was told meanwhile, or could not be stored.
+        if again or any(run.unflushed for run in self._live.values()):
+            self._schedule()
+
+    def _measure(self, runs: int, count: int, took: float) -> None:
+        # With very many live runs, storing is not to take more than a part of the time.
+        self._pause = min(max(FLUSH_SECONDS, _PAUSES * took), LONGEST_FLUSH_SECONDS)
+        if runs:
+            self._telemetry(EventsStored(count, took))
 
 
-def _append_all(chunks: Sequence[tuple[str, EventChunk]], tx: Transaction) -> None:
-    for run_id, chunk in chunks:
-        with suppress(NotFound):  # a run that was deleted meanwhile; the others' events are theirs
-            tx.events.append(run_id, chunk)
+def _append_all(due: Sequence[tuple[LiveRun, EventChunk]], tx: Transaction) -> Sequence[LiveRun]:
+    """Store the chunks; of which runs they were refused, because they were taken over or deleted meanwhile."""
+    refused = tx.events.append_many([(run.run_id, run.token, chunk) for run, chunk in due])
+    return [run for run, _ in due if run.run_id in refused]
 
 
-def _chunks_after(run_id: str, seq: int, tx: Transaction) -> list[EventChunk]:
-    return tx.events.after(run_id, seq)
+def _next(run_id: str, seq: int, known: bool, tx: Transaction) -> tuple[list[Numbered], bool]:  # noqa: FBT001
+    """The stored events after ``seq``, and whether none can follow.
+
+    :raises NotFound: if no event of such a run was ever kept, unless the run is ``known`` already.
+    """
+    events = _events_after(tx.events.after(run_id, seq), seq)
+    if events:
+        return events, False
+    try:
+        run = tx.runs.get(run_id)
+    except NotFound:
+        if known:
+            return [], True  # deleted meanwhile
+        raise
+    if run.status in ACTIVE_STATUSES:
+        return [], False
+    if not known and not tx.events.kept(run_id):
+        raise NotFound("Run", run_id)
+    return [], True
 
 
 def _events_after(chunks: Sequence[EventChunk], seq: int) -> list[Numbered]:

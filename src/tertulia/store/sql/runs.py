@@ -4,13 +4,13 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
-from tertulia.domain.errors import ConversationBusy, NotFound
-from tertulia.domain.runs import Run
-from tertulia.ports.store import RunQuery
+from tertulia.domain.errors import ConversationBusy, LeaseLost, NotFound
+from tertulia.domain.runs import Cancel, Run
+from tertulia.ports.queries import RunQuery
+from tertulia.ports.store import Claim
 from tertulia.store.sql.pages import Order, fetch_page
-from tertulia.store.sql.session import Session
+from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.tables import microseconds, runs
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -20,16 +20,41 @@ _ORDER: Final = Order(runs.c.created_at, runs.c.id)
 
 # A refused row is no error here, so that the active run can still be asked for in the same transaction on Postgres.
 _INSERT: Final = """
-    INSERT INTO runs (id, agent_id, conversation_id, status, background, stop_reason, created_at, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO runs (id, agent_id, conversation_id, status, background, stop_reason, created_at, body,
+                      worker_id, token)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (conversation_id) WHERE status = 'running' DO NOTHING
 """
+_GET: Final = "SELECT body FROM runs WHERE id = ?"
 _UPDATE: Final = """
     UPDATE runs SET status = ?, background = ?, stop_reason = ?, body = ? WHERE id = ?
 """
 _ACTIVE: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'running'"
+_HELD: Final = "SELECT 1 FROM runs WHERE id = ? AND token = ? AND status = 'running'"
+_LOST: Final = """
+    SELECT r.id FROM runs r
+    WHERE r.status = 'running'
+        AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = r.worker_id AND w.lease_until >= {now})
+    ORDER BY r.created_at LIMIT ?
+"""
+_CLAIM: Final = "UPDATE runs SET worker_id = ?, token = token + 1 WHERE id = ? RETURNING body, token, cancel"
+_ASK_TO_CANCEL: Final = """
+    UPDATE runs SET cancel = ? WHERE id = ? AND status = 'running'
+"""
+_ASKED_TO_CANCEL: Final = """
+    SELECT id, cancel FROM runs WHERE worker_id = ? AND status = 'running' AND cancel IS NOT NULL
+"""
+_NOTE_CALL: Final = "INSERT INTO started_calls (run_id, tool_call_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_FREE_QUEUES: Final = """
+    SELECT q.conversation_id FROM runs q
+    WHERE q.status = 'created'
+        AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.conversation_id = q.conversation_id AND r.status = 'running')
+    GROUP BY q.conversation_id ORDER BY min(q.created_at) LIMIT ?
+"""
+_OTHER_ACTIVE: Final = "SELECT id FROM runs WHERE conversation_id = ? AND status = 'running' AND id <> ?"
 _ALL_ACTIVE: Final = "SELECT body FROM runs WHERE status = 'running' ORDER BY created_at, id"
 _QUEUED: Final = "SELECT body FROM runs WHERE status = 'created' ORDER BY created_at, id"
+_WAITING: Final = "SELECT count(*) FROM runs WHERE status = 'created'"
 _QUEUED_OF: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'created' ORDER BY created_at, id"
 
 
@@ -37,9 +62,12 @@ class SqlRuns:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def insert(self, run: Run) -> None:
-        stored = self._session.insert_under(
-            ("Conversation", run.conversation_id),
+    def insert(self, run: Run, worker_id: str | None = None) -> None:
+        def check(rows: int) -> None:
+            if not rows:
+                raise ConversationBusy(self._active_id(run.conversation_id))
+
+        self._session.later(
             _INSERT,
             run.id,
             run.agent_id,
@@ -49,25 +77,80 @@ class SqlRuns:
             run.stop_reason,
             microseconds(run.created_at),
             _encode(run).decode(),
+            worker_id,
+            1 if run.status == "running" else 0,
+            owner=("Conversation", run.conversation_id),
+            changed=check,
         )
-        if not stored:
-            raise ConversationBusy(self._active_id(run.conversation_id))
+
+    def begin(self, run: Run, worker_id: str) -> None:
+        self.update(run)
+        self._session.run("UPDATE runs SET worker_id = ?, token = token + 1 WHERE id = ?", worker_id, run.id)
+
+    def hold(self, run_id: str, token: int) -> None:
+        def check(rows: int) -> None:
+            if not rows:
+                if self._session.row("SELECT 1 FROM runs WHERE id = ?", run_id) is None:
+                    raise NotFound("Run", run_id)
+                raise LeaseLost(run_id)
+
+        self._session.later(self._session.locking(_HELD, "FOR NO KEY UPDATE"), run_id, token, changed=check)
+
+    def claim(self, worker_id: str, limit: int) -> list[Claim]:
+        lost = _LOST.format(now=self._session.now)
+        ids = [
+            row[0]
+            for row in self._session.rows(self._session.locking(lost, "FOR NO KEY UPDATE OF r SKIP LOCKED"), limit)
+        ]
+        claims: list[Claim] = []
+        for id_ in ids:
+            body, token, cancel = self._session.row(_CLAIM, worker_id, id_)
+            claims.append(Claim(run=_decode(body), token=token, cancel=cancel))
+        return claims
+
+    def release(self, run_id: str, token: int) -> None:
+        self._session.run("UPDATE runs SET worker_id = NULL WHERE id = ? AND token = ?", run_id, token)
+
+    def ask_to_cancel(self, run_id: str, how: Cancel) -> bool:
+        return self._session.run(_ASK_TO_CANCEL, how, run_id) == 1
+
+    def asked_to_cancel(self, worker_id: str) -> list[tuple[str, Cancel]]:
+        return [(id_, how) for id_, how in self._session.rows(_ASKED_TO_CANCEL, worker_id)]
+
+    def keep(self, run_id: str) -> None:
+        self._session.run("UPDATE runs SET kept = TRUE WHERE id = ?", run_id)
+
+    def is_kept(self, run_id: str) -> bool:
+        row = self._session.row("SELECT kept FROM runs WHERE id = ?", run_id)
+        return row is not None and bool(row[0])
+
+    def note_call(self, run_id: str, tool_call_id: str) -> None:
+        self._session.insert_under(("Run", run_id), _NOTE_CALL, run_id, tool_call_id)
+
+    def noted_calls(self, run_id: str) -> set[str]:
+        rows = self._session.rows("SELECT tool_call_id FROM started_calls WHERE run_id = ?", run_id)
+        return {id_ for (id_,) in rows}
+
+    def free_queues(self, limit: int) -> list[str]:
+        return [id_ for (id_,) in self._session.rows(_FREE_QUEUES, limit)]
 
     def get(self, run_id: str) -> Run:
-        row = self._session.row("SELECT body FROM runs WHERE id = ?", run_id)
+        row = self._session.row(self._session.locking(_GET, "FOR NO KEY UPDATE"), run_id)
         if row is None:
             raise NotFound("Run", run_id)
         return _decode(row[0])
 
     def update(self, run: Run) -> None:
         """:raises ConversationBusy: if that would make a second active run of the conversation."""
+        if run.status == "running":
+            # Asked before, as a refused statement ends a transaction on Postgres; the index is for two at once.
+            other = self._session.row(_OTHER_ACTIVE, run.conversation_id, run.id)
+            if other is not None:
+                raise ConversationBusy(other[0])
         body = _encode(run).decode()
-        try:
-            changed = self._session.run(_UPDATE, run.status, run.background, run.stop_reason, body, run.id)
-        except IntegrityError as error:
-            raise ConversationBusy(self._active_id(run.conversation_id)) from error
-        if not changed:
-            raise NotFound("Run", run.id)
+        self._session.later(
+            _UPDATE, run.status, run.background, run.stop_reason, body, run.id, changed=unless_found("Run", run.id)
+        )
 
     def active(self, conversation_id: str) -> Run | None:
         row = self._session.row(_ACTIVE, conversation_id)
@@ -82,6 +165,14 @@ class SqlRuns:
         else:
             rows = self._session.rows(_QUEUED_OF, conversation_id)
         return [_decode(body) for (body,) in rows]
+
+    def waiting(self) -> int:
+        count: int = self._session.row(_WAITING)[0]
+        return count
+
+    def next_queued(self, conversation_id: str) -> Run | None:
+        row = self._session.row(f"{_QUEUED_OF} LIMIT 1", conversation_id)
+        return None if row is None else _decode(row[0])
 
     def find(self, query: RunQuery) -> list[Run]:
         bodies = fetch_page(self._session, sa.select(runs.c.body).where(*_conditions(query)), _ORDER, query.page, "Run")

@@ -1,0 +1,174 @@
+"""Launching runs: from a request, from what another worker left, or for a compaction, to a task that answers."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from msgspec.structs import replace
+
+from tertulia.domain.agents import CompactionSettings
+from tertulia.domain.errors import LeaseLost, NotFound, ServerBusy, StoreUnavailable
+from tertulia.domain.events import MessageAdded, RunStarted
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Run
+from tertulia.engine.answering import Active, Answering
+from tertulia.engine.beginning import Begun, Snapshot, begin, snapshot
+from tertulia.engine.compacting import METADATA, Compacting, begin_compaction
+from tertulia.engine.compaction import Compactor
+from tertulia.engine.compiling import refreshed
+from tertulia.engine.endings import CRASHED, Ending, failure
+from tertulia.engine.finish import chunk_after, end_plainly, ended
+from tertulia.engine.history import Histories
+from tertulia.engine.loop import Loop
+from tertulia.engine.precedence import choose
+from tertulia.engine.preparing import Turns, check_model, new_run, prompt_of
+from tertulia.engine.requests import SendRequest
+from tertulia.engine.resuming import Left, as_left, begun_again, end_lost, left_of, may_go_on, request_of, resumed
+from tertulia.engine.run_settings import RunSettings
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.event_log import EventLog, RunLog
+from tertulia.ports.store import Claim, Store
+from tertulia.ports.telemetry import RunEnded, RunTakenOver
+
+_log = structlog.get_logger(__name__)
+
+
+class Launcher:
+    """Every run of this process begins here. ``worker_id`` is whose they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        catalogue: Catalogue,
+        turns: Turns,
+        histories: Histories,
+        answering: Answering,
+        settings: RunSettings,
+    ) -> None:
+        self.worker_id = ""
+        self._telemetry = turns.telemetry
+        self._store = store
+        self._events = events
+        self._catalogue = catalogue
+        self._turns = turns
+        self._images = histories.images
+        self._answering = answering
+        self._settings = settings
+        self._compactor = Compactor(catalogue, settings.compaction_threshold)
+
+    @property
+    def room(self) -> int:
+        """How many more runs this process may answer."""
+        return max(0, self._settings.max_runs - len(self._answering))
+
+    async def begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        """Begin to answer the request; or the run that answers it already.
+
+        :raises ServerBusy: if there is no room. What else it raises, :func:`begin` says.
+        """
+        if not self.room:
+            raise ServerBusy(self._settings.max_runs)
+        choices = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        check_model(request, choices[0].card)
+        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
+        deadline = self._settings.approval_deadline
+        begun = await self._store.write(partial(begin, run, request, seen.agent, system, deadline, self.worker_id))
+        if isinstance(begun, Run):
+            return begun
+        returns = [message for message in begun.messages if message.role == "tool"]  # what answers to calls came to
+        log = self._opened(begun, returns)
+        prompt = prompt_of(request, system or seen.system)
+        turn = self._turns.turn(request, begun, seen, choices, system=prompt, log=log)
+        turn.faults("after_answer_stored")
+        active = Active(turn, begun, Loop(turn, self._compactor, self._images))
+        self._answering.launch(active, self.worker_id, apart=run.status == "created")
+        return begun.run
+
+    async def compact(
+        self, conversation_id: str, asked: CompactionSettings | None
+    ) -> tuple[Compacting, asyncio.Task[None]]:
+        """Begin to compact a conversation; what comes of it is there when the task is done."""
+        seen = await self._store.read(partial(snapshot, conversation_id))
+        request = SendRequest(conversation_id=conversation_id)
+        run = replace(new_run(request, seen), metadata=METADATA)
+        choices = choose(self._catalogue, seen.agent, seen.conversation, None)
+        begun = await self._store.write(partial(begin_compaction, run, self.worker_id))
+        turn = self._turns.turn(request, begun, seen, choices, system=seen.system.text, log=self._opened(begun))
+        turn.faults("during_compaction")
+        compacting = Compacting(turn, self._compactor, self._images, asked)
+        return compacting, self._answering.launch(Active(turn, begun, compacting), self.worker_id)
+
+    async def go_on(self, claim: Claim) -> None:
+        """Go on with a run that was taken over; one that cannot be is ended."""
+        run = claim.run
+        self._telemetry(RunTakenOver(run.id))
+        _log.warning("run_taken_over", run_id=run.id, conversation_id=run.conversation_id, attempts=claim.attempts)
+        try:
+            if may_go_on(claim):
+                await self._go_on(claim)
+            else:
+                await self._store.write(partial(end_lost, claim))
+                self._ended(run, CRASHED)
+        except (NotFound, LeaseLost) as error:
+            _log.info("run_gone", run_id=run.id, reason=str(error))
+        except StoreUnavailable as error:
+            self._answering.drop(run.id, claim.token, error)
+        except Exception as error:  # noqa: BLE001  becomes the run's failure: a model may not be configured any more
+            await self._give_up(claim, failure(error))
+
+    async def _give_up(self, claim: Claim, ending: Ending) -> None:
+        run = claim.run
+        try:
+            await self._store.write(partial(end_plainly, run, claim.token, ending))
+        except StoreUnavailable as error:
+            self._answering.drop(run.id, claim.token, error)
+        except (NotFound, LeaseLost) as error:
+            _log.info("run_gone", run_id=run.id, reason=str(error))
+        else:
+            self._ended(run, ending)
+
+    async def _go_on(self, claim: Claim) -> None:
+        run = claim.run
+        request = request_of(run)
+        left = await self._store.read(partial(left_of, run))
+        begun, interrupted = begun_again(run, left, self._turns.tools)
+        choices = choose(self._catalogue, left.seen.agent, left.seen.conversation, request.override_model)
+        log = await self._opened_again(claim, left)
+        prompt = prompt_of(request, left.seen.system)
+        turn = self._turns.turn(request, begun, left.seen, choices, system=prompt, log=log, token=claim.token)
+        turn.interrupted = tuple(interrupted)
+        as_left(turn, run, left)
+        active = Active(turn, begun, Loop(turn, self._compactor, self._images))
+        if claim.cancel is not None:
+            turn.rolled_back = claim.cancel.startswith("rollback")
+            active.held = claim.cancel.endswith("for_next")
+            active.cancelled = True
+        self._answering.launch(active, self.worker_id, apart=True)
+
+    async def _opened_again(self, claim: Claim, left: Left) -> RunLog:
+        """The run's log, with word of the takeover, which is stored before anybody is told.
+
+        Were this worker to die before, the next one would give its own frames the numbers that were shown already.
+        """
+        run = claim.run
+        # A worker may have died before anything was stored.
+        first = () if left.last else (RunStarted(run.id, run.created_at.timestamp()),)
+        told = chunk_after(left.last, [*first, resumed(run, left)])
+        await self._store.write(lambda tx: tx.events.append(run.id, told, claim.token))
+        self._events.changed(run.id)
+        return self._events.open(run.id, claim.token, told.last)
+
+    def _ended(self, run: Run, ending: Ending) -> None:
+        self._events.changed(run.id)
+        self._telemetry(RunEnded(ended(run, ending)))
+
+    def _opened(self, begun: Begun, returns: Sequence[Message] = ()) -> RunLog:
+        run = begun.run
+        log = self._events.open(run.id, after=begun.told)
+        if not begun.told:
+            log.append(RunStarted(run.id, run.created_at.timestamp()))
+        for message in returns:
+            log.append(MessageAdded(message))
+        return log
