@@ -12,7 +12,8 @@ from typing import cast
 import pytest
 
 from tertulia.domain.errors import DataDirectoryHeld, StoreUnavailable
-from tertulia.ports.store import AgentQuery, SearchQuery, Transaction
+from tertulia.ports.queries import AgentQuery, SearchQuery
+from tertulia.ports.store import Transaction
 from tertulia.store.migrate import newest_revision
 from tertulia.store.sql.search import backlog
 from tertulia.store.sql.tables import metadata

@@ -6,10 +6,12 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from tertulia.domain.errors import StoreUnavailable
+from tertulia.store.schema import COPYING
 
 _SCRIPTS: Final = Path(__file__).with_name("migrations")
 
@@ -17,8 +19,13 @@ _SCRIPTS: Final = Path(__file__).with_name("migrations")
 def upgrade(connection: sa.Connection) -> None:
     """Migrate inside the transaction that is open on ``connection``.
 
-    :raises StoreUnavailable: if the database was written by a newer version.
+    :raises StoreUnavailable: if the database was written by a newer version, or is not completely copied.
     """
+    if MigrationContext.configure(connection).get_current_revision() == COPYING:
+        raise StoreUnavailable(
+            "A copy into this database is not finished. Give the same `tertulia migrate copy` again, which goes on "
+            "where it stopped, or use another database."
+        )
     config = _config()
     config.attributes["connection"] = connection
     try:

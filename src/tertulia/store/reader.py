@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tertulia.ports.store import Transaction
 from tertulia.store.failures import translated
-from tertulia.store.sql.session import Session
+from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -33,12 +33,12 @@ class Reader:
         if not waits:
             self._driver.execute("PRAGMA busy_timeout = 0")
         self._driver.set_progress_handler(self._is_late, _OPCODES_BETWEEN_LOOKS)
-        self._session = Session(connection, read_only=True)
+        self._session = SqliteSession(connection, read_only=True)
         self._transaction = SqlTransaction(self._session)
         self._deadline: float | None = None
 
     def read(self, work: Callable[[Transaction], T], *, seconds: float | None = None, may_lag: bool = False) -> T:
-        """Run the work; see :class:`~tertulia.store.sql.session.Session` for ``may_lag``.
+        """Run the work; see :class:`~tertulia.store.sql.sqlite_session.SqliteSession` for ``may_lag``.
 
         :raises TookTooLong: if the database spends more than ``seconds`` on it, or cannot serve it at once.
         :raises SearchIndexBehind: if it searches and the index may not lag but does.

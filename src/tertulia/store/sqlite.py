@@ -16,13 +16,11 @@ from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.lock import FileLock
 from tertulia.store.reader import Reader, TookTooLong
+from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.search import SearchIndexBehind
 from tertulia.store.writer import Writer
 
 T = TypeVar("T")
-
-SCHEMA_REVISION: Final = "0001"
-"""The newest migration. A database that has it is opened without loading Alembic."""
 
 _READER_THREADS: Final = 2
 _READ_HERE_SECONDS: Final = 0.002
@@ -68,8 +66,7 @@ def _engine(path: Path) -> sa.Engine:
         driver.execute("PRAGMA foreign_keys = ON")
         driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         driver.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        # SQLite's own knows ASCII alone.
-        driver.create_function("lower", 1, _lower, deterministic=True)
+        driver.create_function("folded", 1, _folded, deterministic=True)
         return driver
 
     # AUTOCOMMIT is SQLAlchemy's word for leaving BEGIN and COMMIT to us. Parameters are people's words: not for logs.
@@ -78,7 +75,8 @@ def _engine(path: Path) -> sa.Engine:
     )
 
 
-def _lower(text: str | None) -> str | None:
+def _folded(text: str | None) -> str | None:
+    """Lower case; SQLite's own function for it knows ASCII alone."""
     return None if text is None else text.lower()
 
 
@@ -121,6 +119,10 @@ class SqliteStore:
         self._threads = ThreadPoolExecutor(_READER_THREADS, thread_name_prefix="tertulia-reader")
         self._closed = False
         self._reads_this_round = 0
+
+    @property
+    def shared(self) -> bool:
+        return False
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` here and now if the database is quick about it, and again in a thread if not.

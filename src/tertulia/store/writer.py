@@ -19,7 +19,7 @@ from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.failures import translated
 from tertulia.store.sql.search import backlog, index_messages
-from tertulia.store.sql.session import Session
+from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.transaction import SqlTransaction
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Writer:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-        self._session = Session(connection)
+        self._session = SqliteSession(connection)
         self._transaction = SqlTransaction(self._session)
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()

@@ -1,14 +1,18 @@
 """The stores that the contract is tested on."""
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from tertulia.ports.store import Store
+from tertulia.store import embedded_pg
 from tertulia.store.sqlite import open_sqlite
+from tests.support.databases import FAST, Database, shared_directory
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +27,33 @@ def empty_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, empty_sqlite_file: Path, tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty store of each kind there is."""
+@pytest.fixture(scope="session")
+def postgres_database() -> Iterator[Database]:
+    """A database of this test process in the PostgreSQL that all of them share."""
+    server = embedded_pg.start(shared_directory(), FAST)
+    yield Database.made(server.url, f"contract_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractAsyncContextManager[Store]:
+    """An empty store of each kind there is, not open yet."""
+    if request.param == "postgresql":
+        database: Database = request.getfixturevalue("postgres_database")
+        return database.emptied()
     path = tmp_path / "tertulia.db"
-    shutil.copyfile(empty_sqlite_file, path)
-    opened = await open_sqlite(path)
-    yield opened
-    await opened.close()
+    shutil.copyfile(request.getfixturevalue("empty_sqlite_file"), path)
+    return _opened(path)
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncGenerator[Store]:
+    store = await open_sqlite(path)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def store(emptied: AbstractAsyncContextManager[Store]) -> AsyncIterator[Store]:
+    async with emptied as opened:
+        yield opened

@@ -5,7 +5,8 @@ import pytest
 from tertulia.domain.agents import AgentActivity, CompactionSettings
 from tertulia.domain.errors import NotFound
 from tertulia.domain.models import ModelSettings
-from tertulia.ports.store import AgentQuery, EventChunk, MessageQuery, Page, Store, TagQuery
+from tertulia.ports.queries import AgentQuery, MessageQuery, Page, TagQuery
+from tertulia.ports.store import EventChunk, Store
 from tests.contracts.store.makers import (
     Work,
     a_trace,

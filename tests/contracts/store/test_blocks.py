@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from tertulia.domain.blocks import Block
 from tertulia.domain.errors import BlockClash, NotFound
-from tertulia.ports.store import BlockQuery, Page, Store
+from tertulia.ports.queries import BlockQuery, Page
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import Work, a_block, a_conversation, at, stored_agent, stored_block
 
 

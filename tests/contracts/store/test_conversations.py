@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.models import ModelSettings
-from tertulia.ports.store import ConversationQuery, EventChunk, Page, Store
+from tertulia.ports.queries import ConversationQuery, Page
+from tertulia.ports.store import EventChunk, Store
 from tests.contracts.store.makers import (
     Work,
     a_conversation,

@@ -10,6 +10,7 @@ from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import (
     ApprovalPart,
     Base64Image,
+    CitationsPart,
     ImagePart,
     Message,
     NativePart,
@@ -25,7 +26,8 @@ from tertulia.domain.messages import (
     ToolReturnPart,
     UrlImage,
 )
-from tertulia.ports.store import MessageQuery, Store
+from tertulia.ports.queries import MessageQuery
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import (
     a_message,
     a_prompt,
@@ -40,6 +42,7 @@ from tests.contracts.store.makers import (
 
 EVERY_PART = (
     TextPart('say "hi"\n\0ünï 🎉', signature="s"),
+    CitationsPart(({"url": "https://example.org", "start": 0},)),
     ImagePart(UrlImage("https://example.org/a.png")),
     ImagePart(Base64Image("image/png", "AAAA", detail="low")),
     ImagePart(StoredImage("file-1")),

@@ -12,16 +12,8 @@ from msgspec.structs import replace as replaced
 
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
-from tertulia.ports.store import (
-    AgentQuery,
-    BlockQuery,
-    ConversationQuery,
-    Page,
-    RunQuery,
-    StepQuery,
-    Store,
-    Transaction,
-)
+from tertulia.ports.queries import AgentQuery, BlockQuery, ConversationQuery, Page, RunQuery, StepQuery
+from tertulia.ports.store import Store, Transaction
 from tests.contracts.store.makers import (
     a_conversation,
     a_prompt,

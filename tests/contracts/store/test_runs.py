@@ -1,15 +1,23 @@
 """Runs in a store."""
 
 import asyncio
-from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
 
 from tertulia.domain.errors import ConversationBusy, NotFound
 from tertulia.domain.runs import RequestConfig, Run, RunStatus
-from tertulia.ports.store import Page, RunQuery, Store, Transaction
-from tests.contracts.store.makers import a_conversation, a_run, an_agent, at, stored_conversation, stored_run
+from tertulia.ports.queries import Page, RunQuery
+from tertulia.ports.store import Store, Transaction
+from tests.contracts.store.makers import (
+    a_conversation,
+    a_message,
+    a_run,
+    an_agent,
+    at,
+    stored_conversation,
+    stored_run,
+)
 
 
 async def ids(store: Store, query: RunQuery) -> list[str]:
@@ -81,16 +89,18 @@ async def test_the_end_of_a_run_frees_its_conversation(store: Store, status: Run
     assert busy.value.run_id == second.id
 
 
-async def test_after_a_refused_run_the_transaction_goes_on(store: Store) -> None:
+async def test_a_refused_run_undoes_what_was_written_with_it(store: Store) -> None:
     conversation = await stored_conversation(store)
     active = await stored_run(store, conversation, status="running")
 
-    def insert(tx: Transaction) -> Run | None:
-        with suppress(ConversationBusy):
-            tx.runs.insert(a_run(conversation))
-        return tx.runs.active(conversation.id)
+    def insert(tx: Transaction) -> None:
+        tx.runs.insert(a_run(conversation))
+        tx.messages.append(conversation.id, [a_message(conversation)])
 
-    assert await store.write(insert) == active
+    with pytest.raises(ConversationBusy) as busy:
+        await store.write(insert)
+    assert busy.value.run_id == active.id
+    assert await store.read(lambda tx: tx.conversations.get(conversation.id)) == conversation
 
 
 async def test_all_running_runs_are_listed_oldest_first(store: Store) -> None:
@@ -109,6 +119,7 @@ async def test_runs_wait_in_their_conversations_queue_beside_the_running_one(sto
     elsewhere = await stored_run(store, other, status="created", created_at=at(3))
     assert await store.read(lambda tx: tx.runs.queued(conversation.id)) == [first, second]
     assert await store.read(lambda tx: tx.runs.queued()) == [first, second, elsewhere]
+    assert await store.read(lambda tx: tx.runs.waiting()) == 3
     assert await store.read(lambda tx: tx.runs.active(other.id)) is None
     with pytest.raises(ConversationBusy):
         await store.write(lambda tx: tx.runs.update(replace(first, status="running")))

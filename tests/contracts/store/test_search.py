@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tertulia.domain.messages import ToolReturnPart
-from tertulia.ports.store import SearchQuery, Store
+from tertulia.ports.queries import SearchQuery
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import at, stored_agent, stored_conversation, stored_messages
 
 

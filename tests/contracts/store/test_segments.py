@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import Message
-from tertulia.ports.store import MessageQuery, SearchQuery, Store
+from tertulia.ports.queries import MessageQuery, SearchQuery
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import (
     a_conversation,
     a_message,

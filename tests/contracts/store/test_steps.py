@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from tertulia.domain.errors import NotFound
 from tertulia.domain.runs import Usage
-from tertulia.ports.store import Page, StepQuery, Store
+from tertulia.ports.queries import Page, StepQuery
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import (
     a_conversation,
     a_run,

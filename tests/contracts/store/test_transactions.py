@@ -6,7 +6,8 @@ import pytest
 
 from tertulia.domain.agents import Agent
 from tertulia.domain.errors import NotFound, StoreUnavailable
-from tertulia.ports.store import AgentQuery, Store, Transaction
+from tertulia.ports.queries import AgentQuery
+from tertulia.ports.store import Store, Transaction
 from tests.contracts.store.makers import Work, an_agent, stored_agent
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tertulia.domain.agents import Agent, AgentActivity
 from tertulia.domain.errors import NotFound
-from tertulia.ports.store import AgentQuery, TagQuery
+from tertulia.ports.queries import AgentQuery, TagQuery
 from tertulia.store.sql import tables
 from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
 from tertulia.store.sql.session import Session
@@ -16,11 +16,12 @@ from tertulia.store.sql.steps import delete_unused_frames, frames_of
 from tertulia.store.sql.tables import agent_activity, agent_tags, agents, attachments, messages, microseconds
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Agent).decode
+agent_of_body: Final = msgspec.json.Decoder(Agent).decode
 
+_GET: Final = "SELECT body FROM agents WHERE id = ?"
 _SET_ACTIVITY: Final = """
     INSERT INTO agent_activity (agent_id, last_run_completion, last_run_duration_ms, last_stop_reason)
-    VALUES (?, ?, ?, ?)
+    SELECT ?, ?, ?, ? WHERE {free}
     ON CONFLICT (agent_id) DO UPDATE SET last_run_completion = excluded.last_run_completion,
         last_run_duration_ms = excluded.last_run_duration_ms, last_stop_reason = excluded.last_stop_reason
 """
@@ -47,16 +48,16 @@ class SqlAgents:
         self._insert_tags(agent)
 
     def get(self, agent_id: str) -> Agent:
-        row = self._session.row("SELECT body FROM agents WHERE id = ?", agent_id)
+        row = self._session.row(self._session.locking(_GET, "FOR NO KEY UPDATE"), agent_id)
         if row is None:
             raise NotFound("Agent", agent_id)
-        return _decode(row[0])
+        return agent_of_body(row[0])
 
     def get_many(self, agent_ids: Sequence[str]) -> list[Agent]:
         """Those that exist, in the order asked for."""
         statement = sa.select(agents.c.id, agents.c.body).where(agents.c.id.in_(agent_ids))
-        found: dict[str, str] = {row.id: row.body for row in self._session.connection.execute(statement)}
-        return [_decode(found[id_]) for id_ in agent_ids if id_ in found]
+        found: dict[str, str] = {row.id: row.body for row in self._session.select(statement)}
+        return [agent_of_body(found[id_]) for id_ in agent_ids if id_ in found]
 
     def update(self, agent: Agent) -> None:
         changed = self._session.change(sa.update(agents).where(agents.c.id == agent.id), _row(agent))
@@ -97,13 +98,13 @@ class SqlAgents:
         if not query.include_hidden:
             statement = statement.where(visible(agents.c.hidden))
         bodies = fetch_page(self._session, statement, _ORDERS[query.order_by], query.page, "Agent")
-        return [_decode(body) for body in bodies]
+        return [agent_of_body(body) for body in bodies]
 
     def activity(self, agent_ids: Sequence[str]) -> dict[str, AgentActivity]:
         """One for each id; that of an agent that never ran is empty."""
         found = {id_: AgentActivity() for id_ in agent_ids}
         statement = sa.select(agent_activity).where(agent_activity.c.agent_id.in_(agent_ids))
-        for id_, completion, duration, reason in self._session.connection.execute(statement):
+        for id_, completion, duration, reason in self._session.select(statement):
             found[id_] = AgentActivity(
                 last_run_completion=completion, last_run_duration_ms=duration, last_stop_reason=reason
             )
@@ -111,13 +112,15 @@ class SqlAgents:
 
     def set_activity(self, agent_id: str, activity: AgentActivity) -> None:
         completion = activity.last_run_completion
-        self._session.insert_under(
-            ("Agent", agent_id),
+        # All conversations of an agent end their runs here: none is to wait until another has been committed.
+        self._session.crowded(
             _SET_ACTIVITY,
+            agent_id,
             agent_id,
             None if completion is None else microseconds(completion),
             activity.last_run_duration_ms,
             activity.last_stop_reason,
+            owner=("Agent", agent_id),
         )
 
     def tags(self, query: TagQuery) -> list[str]:

@@ -10,13 +10,17 @@ from msgspec.structs import replace
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import BlockClash, NotFound
-from tertulia.ports.store import BlockQuery
+from tertulia.ports.queries import BlockQuery
 from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
 from tertulia.store.sql.session import Session
-from tertulia.store.sql.tables import agents, attachments, block_tags, blocks
+from tertulia.store.sql.tables import attachments, block_tags, blocks
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Block).decode
+
+_AGENT: Final = "SELECT 1 FROM agents WHERE id = ?"
+_BLOCK: Final = "SELECT 1 FROM blocks WHERE id = ?"
+_GET: Final = "SELECT body, value FROM blocks WHERE id = ?"
 
 _ORDER: Final = Order(blocks.c.created_at, blocks.c.id)
 
@@ -37,7 +41,7 @@ def _row(block: Block) -> dict[str, Any]:
     }
 
 
-def _block(body: str, value: str) -> Block:
+def block_of_row(body: str, value: str) -> Block:
     return replace(_decode(body), value=value)
 
 
@@ -56,8 +60,8 @@ class SqlBlocks:
         return block
 
     def _found(self, block_id: str) -> Block | None:
-        row = self._session.row("SELECT body, value FROM blocks WHERE id = ?", block_id)
-        return None if row is None else _block(*row)
+        row = self._session.row(self._session.locking(_GET, "FOR NO KEY UPDATE"), block_id)
+        return None if row is None else block_of_row(*row)
 
     def replace(self, block: Block) -> Block:
         stored = replace(block, version=block.version + 1)
@@ -85,6 +89,8 @@ class SqlBlocks:
 
     def of_agents(self, agent_ids: Sequence[str]) -> dict[str, list[Block]]:
         found: dict[str, list[Block]] = {id_: [] for id_ in agent_ids}
+        if not found:
+            return found
         marks = ", ".join("?" * len(found))
         rows = self._session.rows(
             "SELECT a.agent_id, b.body, b.value FROM block_attachments a JOIN blocks b ON b.id = a.block_id "  # noqa: S608  only question marks are added
@@ -92,12 +98,14 @@ class SqlBlocks:
             *found,
         )
         for agent_id, body, value in rows:
-            found[agent_id].append(_block(body, value))
+            found[agent_id].append(block_of_row(body, value))
         return found
 
     def attach(self, agent_id: str, block_id: str) -> None:
-        self._require(agents, "Agent", agent_id)
-        self._require(blocks, "Block", block_id)
+        # The agent is locked, so that no two blocks come to the same place.
+        for noun, sql, id_ in (("Agent", _AGENT, agent_id), ("Block", _BLOCK, block_id)):
+            if self._session.row(self._session.locking(sql, "FOR NO KEY UPDATE"), id_) is None:
+                raise NotFound(noun, id_)
         self._session.run(
             """
             INSERT INTO block_attachments (agent_id, block_id, place)
@@ -114,10 +122,6 @@ class SqlBlocks:
         attached = (attachments.c.agent_id == agent_id) & (attachments.c.block_id == block_id)
         if not self._session.change(sa.delete(attachments).where(attached)):
             raise NotFound("Block", block_id)
-
-    def _require(self, table: sa.Table, noun: str, id_: str) -> None:
-        if self._session.connection.execute(sa.select(table.c.id).where(table.c.id == id_)).first() is None:
-            raise NotFound(noun, id_)
 
     def _insert_tags(self, block: Block) -> None:
         rows = [{"block_id": block.id, "tag": tag} for tag in dict.fromkeys(block.tags)]

@@ -12,11 +12,11 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
-from tertulia.ports.store import ConversationQuery
+from tertulia.ports.queries import ConversationQuery
 from tertulia.store.sql.forks import share_history
 from tertulia.store.sql.messages import delete_unshared, insert_messages
 from tertulia.store.sql.pages import Order, contains, fetch_page, visible
-from tertulia.store.sql.session import Session
+from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.steps import delete_unused_frames, frames_of
 from tertulia.store.sql.tables import conversations, instant, microseconds
 
@@ -46,8 +46,8 @@ _TOUCH: Final = """
     WHERE id = ?
 """
 # The columns that the body does not speak for, and the body.
-_FIELDS: Final = "body, head, context_from, epoch, last_message_at, last_run_completion"
-_GET: Final = f"SELECT {_FIELDS} FROM conversations WHERE id = ?"  # noqa: S608  both are above
+FIELDS: Final = ("body", "head", "context_from", "epoch", "last_message_at", "last_run_completion")
+_GET: Final = f"SELECT {', '.join(FIELDS)} FROM conversations WHERE id = ?"  # noqa: S608  both are above
 
 
 def _columns(conversation: Conversation) -> tuple[Any, ...]:
@@ -67,7 +67,7 @@ def _optional_microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else microseconds(moment)
 
 
-def _conversation(
+def conversation_of_row(
     body: str, head: int, context_from: int, epoch: int, last_message_at: int | None, last_run_completion: int | None
 ) -> Conversation:
     return replace(
@@ -103,11 +103,12 @@ class SqlConversations:
             *_columns(conversation),
         )
 
-    def get(self, conversation_id: str) -> Conversation:
-        row = self._session.row(_GET, conversation_id)
+    def get(self, conversation_id: str, *, lock: bool = True) -> Conversation:
+        sql = self._session.locking(_GET, "FOR NO KEY UPDATE") if lock else _GET
+        row = self._session.row(sql, conversation_id)
         if row is None:
             raise NotFound("Conversation", conversation_id)
-        return _conversation(*row)
+        return conversation_of_row(*row)
 
     def update(self, conversation: Conversation) -> None:
         self._change_one(conversation.id, _UPDATE, *_columns(conversation))
@@ -119,8 +120,13 @@ class SqlConversations:
         last_message_at: datetime | None = None,
         last_run_completion: datetime | None = None,
     ) -> None:
-        times = (_optional_microseconds(last_message_at), _optional_microseconds(last_run_completion))
-        self._change_one(conversation_id, _TOUCH, *times)
+        self._session.later(
+            _TOUCH,
+            _optional_microseconds(last_message_at),
+            _optional_microseconds(last_run_completion),
+            conversation_id,
+            changed=unless_found("Conversation", conversation_id),
+        )
 
     def set_context(self, conversation_id: str, context_from: int, pins: Sequence[int] = ()) -> None:
         body = _encode(replace(self.get(conversation_id), pins=tuple(pins))).decode()

@@ -5,7 +5,8 @@ hi - 1 are those of that log. Most conversations are one open segment of their o
 its ancestors' logs besides. Position 0, the system prompt, is always in the conversation's own log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -15,22 +16,28 @@ from msgspec.structs import replace
 from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
-from tertulia.ports.store import MessageQuery, SearchQuery
+from tertulia.ports.queries import MessageQuery, SearchQuery
+from tertulia.store.sql import search, words
 from tertulia.store.sql.forks import cut_history
-from tertulia.store.sql.search import SearchIndexBehind, backlog, index_messages, matches
+from tertulia.store.sql.ranking import best
 from tertulia.store.sql.session import Session, Value
+from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.steps import forget_traces
 from tertulia.store.sql.tables import conversations, messages, microseconds, segments, steps
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Message).decode
 
-_MOVE_HEAD: Final = "UPDATE conversations SET head = head + ? WHERE id = ? RETURNING head, log_id"
+MOVE_HEAD: Final = """
+    UPDATE conversations SET head = head + ?, last_message_at = coalesce(?, last_message_at) WHERE id = ?
+    RETURNING head, log_id
+"""
 _INSERT: Final = """
     INSERT INTO messages (log_id, position, id, agent_id, conversation_id, run_id, step_id, role, otid, group_id,
                           is_err, created_at, body, text)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_INSERT_SHARED: Final = _INSERT.replace("text)", "words)").replace("?)", "to_tsvector('simple', ?::text))")
 _SEGMENTS: Final = """
     SELECT lo, hi, log_id FROM conversation_segments
     WHERE conversation_id = ? AND lo < ? AND (hi IS NULL OR hi > ?) ORDER BY lo
@@ -58,13 +65,23 @@ _END: Final = 2**31 - 1
 
 def insert_messages(session: Session, log_id: str, first: int, added: Sequence[Message]) -> None:
     """Write the messages at positions ``first`` and on. The system prompt, at position 0, is not searched."""
-    session.run_many(_INSERT, [_values(message, log_id, position) for position, message in enumerate(added, first)])
+    shared = session.shares
+    rows = [
+        (log_id, position, *message_columns(message), searched_text(message, position, bare=shared))
+        for position, message in enumerate(added, first)
+    ]
+    session.run_many(_INSERT_SHARED if shared else _INSERT, rows)
 
 
-def _values(message: Message, log_id: str, position: int) -> tuple[Value, ...]:
+def searched_text(message: Message, position: int, *, bare: bool) -> str:
+    """What is searched of a message at this position; ``bare`` is how Postgres keeps it."""
+    text = message.text if position else ""
+    return words.bare_words(text) if bare else text
+
+
+def message_columns(message: Message) -> tuple[Value, ...]:
+    """Its columns from id to body."""
     return (
-        log_id,
-        position,
         message.id,
         message.agent_id,
         message.conversation_id,
@@ -76,7 +93,6 @@ def _values(message: Message, log_id: str, position: int) -> tuple[Value, ...]:
         message.is_err,
         microseconds(message.created_at),
         _encode(message).decode(),
-        message.text if position else "",
     )
 
 
@@ -96,13 +112,18 @@ class SqlMessages:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def append(self, conversation_id: str, messages: Sequence[Message]) -> int:
-        moved = self._session.row(_MOVE_HEAD, len(messages), conversation_id)
+    def append(self, conversation_id: str, messages: Sequence[Message], *, at: datetime | None = None) -> int:
+        time = None if at is None else microseconds(at)
+        moved = self._session.row(MOVE_HEAD, len(messages), time, conversation_id)
         if moved is None:
             raise NotFound("Conversation", conversation_id)
         head, log_id = moved
         insert_messages(self._session, log_id, head - len(messages), messages)
         return head
+
+    @staticmethod
+    def decoded(bodies: Iterable[str]) -> list[Message]:
+        return [_decode(body) for body in bodies]
 
     def set_system(self, conversation_id: str, message: Message) -> None:
         stored = replace(message, id=self.system(conversation_id).id)
@@ -115,7 +136,7 @@ class SqlMessages:
         return _decode(row[0])
 
     def range(self, conversation_id: str, start: int, stop: int) -> list[Message]:
-        return [_decode(body) for body in self._through_segments(_BODIES, conversation_id, start, stop)]
+        return self.decoded(self._through_segments(_BODIES, conversation_id, start, stop))
 
     def ids_from(self, conversation_id: str, start: int) -> list[str]:
         return self._through_segments(_IDS, conversation_id, start, _END)
@@ -137,14 +158,9 @@ class SqlMessages:
         return self._select(conditions, messages.c.seq, query.limit, ascending=query.ascending)
 
     def search(self, query: SearchQuery) -> list[Message]:
-        statement = matches(query)
-        if statement is None:
-            return []
-        if not self._session.may_lag and backlog(self._session):
-            if self._session.read_only:
-                raise SearchIndexBehind
-            index_messages(self._session)
-        return [_decode(body) for body in self._session.first_column(statement)]
+        session = self._session
+        found = search.search(session, query) if isinstance(session, SqliteSession) else words.search(session, query)
+        return best([_decode(body) for body in found], query)
 
     def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}

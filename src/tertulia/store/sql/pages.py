@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tertulia.domain.errors import NotFound
-from tertulia.ports.store import Page
+from tertulia.ports.queries import Page
 from tertulia.store.sql.session import Session
 
 
@@ -72,8 +72,8 @@ def fetch_page(session: Session, statement: sa.Select[Any], order: Order, page: 
 
 def _key(session: Session, statement: sa.Select[Any], order: Order, id_: str, noun: str) -> Any:
     sources = statement.get_final_froms()
-    found = session.connection.execute(sa.select(order.key).select_from(*sources).where(order.id == id_)).first()
-    if found is None:
+    found = session.first_column(sa.select(order.key).select_from(*sources).where(order.id == id_))
+    if not found:
         raise NotFound(noun, id_)
     return found[0]
 
@@ -91,7 +91,7 @@ def tagged(
 
 def contains(column: sa.ColumnElement[Any], part: str) -> sa.ColumnElement[bool]:
     """Whether the text has ``part`` in it, without regard to case."""
-    return sa.func.lower(column).contains(part.lower(), autoescape=True)
+    return sa.func.folded(column, type_=sa.Text).contains(part.lower(), autoescape=True)
 
 
 def visible(hidden: sa.Column[Any]) -> sa.ColumnElement[bool]:

@@ -1,86 +1,90 @@
-"""One database connection as the nouns use it: Core statements, and prepared text for the few hot ones."""
+"""What the nouns need of a database connection, whichever database it is."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from tertulia.domain.errors import NotFound
 
-Value: TypeAlias = str | int | bytes | None
+Value: TypeAlias = str | int | bytes | Sequence[str | int | bytes | None] | None
 
 
-class Cursor(Protocol):
-    """What is used of a DBAPI cursor."""
+class Session(Protocol):
+    """A connection in the middle of a transaction.
 
-    @property
-    def rowcount(self) -> int: ...
-    def fetchall(self) -> list[Any]: ...
+    Statements that every message needs are text for the driver: SQLAlchemy's Core takes ten times as long to make and
+    run one. That text uses ``?`` for its parameters, and what SQLite and Postgres have in common.
 
+    A constraint that refuses a row raises :class:`sqlalchemy.exc.IntegrityError`, and on Postgres that transaction can
+    do nothing more.
 
-class _Driver(Protocol):
-    def execute(self, sql: str, parameters: Sequence[Value], /) -> Cursor: ...
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Value]], /) -> Cursor: ...
-
-
-class Session:
-    """A connection. Statements that every message needs go to the driver as text: 1–8 µs where Core takes 10–130 µs.
-
-    That text uses ``?`` for its parameters and only what SQLite and Postgres have in common. ``may_lag`` says that the
-    search index was brought up to date after the work at hand was asked for, so it is complete enough as it is.
+    ``now`` is SQL for the database's clock in microseconds. ``shares`` says that others write to the database beside
+    this connection, as on Postgres.
     """
 
-    __slots__ = ("_driver", "_refused", "connection", "may_lag", "read_only")
+    now: ClassVar[str]
+    shares: ClassVar[bool]
 
-    def __init__(self, connection: sa.Connection, *, read_only: bool = False) -> None:
-        self.connection = connection
-        self.read_only = read_only
-        self.may_lag = False
-        self._driver = cast("_Driver", connection.connection.driver_connection)
-        self._refused: type[Exception] = connection.dialect.loaded_dbapi.IntegrityError
+    def locking(self, sql: str, how: str) -> str:
+        """The query with its rows locked by a work that writes, where anybody else could change them meanwhile.
+
+        What a work reads to write it again with changes has to be locked, or the changes of another one are lost.
+        """
+        ...
+
+    def later(
+        self,
+        sql: str,
+        *parameters: Value,
+        owner: tuple[str, str] | None = None,
+        changed: Callable[[int], None] | None = None,
+    ) -> None:
+        """Execute at the latest before the next query or the commit, with others; at once on SQLite.
+
+        A noun's statements that wait are about tables of their own each, or the database is asked earlier. ``changed``
+        is told how many rows it was, and may raise.
+
+        :raises NotFound: by then, if ``owner`` (a noun and its id), which the row belongs to, does not exist.
+        """
+        ...
+
+    def crowded(self, sql: str, key: str, *parameters: Value, owner: tuple[str, str] | None = None) -> None:
+        """``later``, for a row that many transactions write at once: right after the commit if another one has it.
+
+        ``sql`` has ``{free}`` for the condition, after all its parameters; ``key`` names the row.
+        """
+        ...
 
     def run(self, sql: str, *parameters: Value) -> int:
-        """Execute; the number of rows changed.
+        """Execute; the number of rows changed."""
+        ...
 
-        :raises IntegrityError: if a constraint refuses the statement.
-        """
-        try:
-            return self._driver.execute(sql, parameters).rowcount
-        except self._refused as error:
-            raise IntegrityError(sql, None, error) from error
-
-    def run_many(self, sql: str, parameters: Iterable[Sequence[Value]]) -> None:
-        """:raises IntegrityError: if a constraint refuses a row."""
-        try:
-            self._driver.executemany(sql, parameters)
-        except self._refused as error:
-            raise IntegrityError(sql, None, error) from error
-
+    def run_many(self, sql: str, parameters: Iterable[Sequence[Value]]) -> None: ...
     def insert_under(self, owner: tuple[str, str], sql: str, *parameters: Value) -> int:
         """Insert a row that belongs to another, ``owner``: its noun and id. The number of rows inserted.
 
         :raises NotFound: if the owner does not exist.
-        :raises IntegrityError: if another constraint refuses the row.
         """
-        try:
-            return self.run(sql, *parameters)
-        except IntegrityError as error:
-            if "foreign key" in str(error.orig).lower():
-                raise NotFound(*owner) from error
-            raise
+        ...
 
     def row(self, sql: str, *parameters: Value) -> Any:
         """The only row, or None. The statement is over when this returns, as RETURNING needs."""
-        rows = self._driver.execute(sql, parameters).fetchall()
-        return rows[0] if rows else None
+        ...
 
-    def rows(self, sql: str, *parameters: Value) -> list[Any]:
-        return self._driver.execute(sql, parameters).fetchall()
-
-    def first_column(self, statement: sa.Select[Any]) -> list[Any]:
-        return list(self.connection.execute(statement).scalars())
-
+    def rows(self, sql: str, *parameters: Value) -> list[Any]: ...
+    def select(self, statement: sa.Select[Any, Any]) -> list[Any]: ...
+    def first_column(self, statement: sa.Select[Any]) -> list[Any]: ...
     def change(self, statement: sa.Insert | sa.Update | sa.Delete, parameters: Any = None) -> int:
         """Execute; the number of rows changed."""
-        return self.connection.execute(statement, parameters).rowcount
+        ...
+
+
+def unless_found(noun: str, id_: str) -> Callable[[int], None]:
+    """For ``later``: what says that nothing has this id if no row was changed."""
+
+    def check(rows: int) -> None:
+        if not rows:
+            raise NotFound(noun, id_)
+
+    return check

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tertulia.domain.errors import NotFound
 from tertulia.domain.runs import Step, StepTrace
-from tertulia.ports.store import StepQuery
+from tertulia.ports.queries import StepQuery
 from tertulia.store.sql.pages import Order, fetch_page, tagged
-from tertulia.store.sql.session import Session
+from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.tables import microseconds, runs, step_tags, steps
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -20,9 +20,10 @@ _decode_trace: Final = msgspec.json.Decoder(StepTrace).decode
 _ORDER: Final = Order(steps.c.created_at, steps.c.id)
 
 _INSERT: Final = """
-    INSERT INTO steps (id, run_id, agent_id, model, feedback, project_id, created_at, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO steps (id, run_id, agent_id, model, feedback, project_id, created_at, body, frame, trace)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_GET: Final = "SELECT body FROM steps WHERE id = ?"
 _UPDATE: Final = "UPDATE steps SET model = ?, feedback = ?, project_id = ?, body = ? WHERE id = ?"
 _PUT_TRACE: Final = "UPDATE steps SET frame = ?, trace = ? WHERE id = ?"
 _DELETE_FRAME: Final = "DELETE FROM frames WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM steps WHERE frame = ?)"
@@ -57,9 +58,8 @@ class SqlSteps:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def insert(self, step: Step) -> None:
-        self._session.insert_under(
-            ("Run", step.run_id),
+    def insert(self, step: Step, trace: StepTrace | None = None) -> None:
+        self._session.later(
             _INSERT,
             step.id,
             step.run_id,
@@ -69,6 +69,9 @@ class SqlSteps:
             step.project_id,
             microseconds(step.created_at),
             _encode(step).decode(),
+            None if trace is None else trace.frame,
+            None if trace is None else _encode(trace).decode(),
+            owner=("Run", step.run_id),
         )
         self._insert_tags(step)
 
@@ -80,7 +83,7 @@ class SqlSteps:
         self._insert_tags(step)
 
     def get(self, step_id: str) -> Step:
-        row = self._session.row("SELECT body FROM steps WHERE id = ?", step_id)
+        row = self._session.row(self._session.locking(_GET, "FOR NO KEY UPDATE"), step_id)
         if row is None:
             raise NotFound("Step", step_id)
         return _decode(row[0])
@@ -90,7 +93,7 @@ class SqlSteps:
         return [_decode(body) for body in fetch_page(self._session, statement, _ORDER, query.page, "Step")]
 
     def put_frame(self, digest: str, data: bytes) -> None:
-        self._session.run(_PUT_FRAME, digest, data)
+        self._session.later(_PUT_FRAME, digest, data)
 
     def frame(self, digest: str) -> bytes:
         row = self._session.row("SELECT data FROM frames WHERE digest = ?", digest)
@@ -100,8 +103,7 @@ class SqlSteps:
 
     def put_trace(self, trace: StepTrace) -> None:
         body = _encode(trace).decode()
-        if not self._session.run(_PUT_TRACE, trace.frame, body, trace.step_id):
-            raise NotFound("Step", trace.step_id)
+        self._session.later(_PUT_TRACE, trace.frame, body, trace.step_id, changed=unless_found("Step", trace.step_id))
 
     def trace(self, step_id: str) -> StepTrace | None:
         row = self._session.row("SELECT trace FROM steps WHERE id = ?", step_id)

@@ -36,6 +36,12 @@ class Instant(sa.TypeDecorator[datetime]):
 
 metadata = sa.MetaData()
 
+RUNNING: Final = sa.text("status = 'running'")
+QUEUED: Final = sa.text("status = 'created'")
+OF_RUN: Final = sa.text("run_id IS NOT NULL")
+GIVEN: Final = sa.text("otid IS NOT NULL")
+TRACED: Final = sa.text("frame IS NOT NULL")
+
 agents = sa.Table(
     "agents",
     metadata,
@@ -139,11 +145,12 @@ segments = sa.Table(
 )
 
 # seq is the order of writing, across conversations. No foreign keys: a message may outlive the conversation it was
-# written in when a fork shares it, and this is the table that is written most.
+# written in when a fork shares it, and this is the table that is written most. What is searched of a message is in a
+# column that only the statements of ``search`` (SQLite: text) and ``words`` (Postgres: words) know.
 messages = sa.Table(
     "messages",
     metadata,
-    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
     sa.Column("log_id", sa.Text, nullable=False),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("id", sa.Text, nullable=False, unique=True),
@@ -157,15 +164,11 @@ messages = sa.Table(
     sa.Column("is_err", sa.Boolean, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
     sa.Index("messages_position", "log_id", "position", unique=True),
     sa.Index("messages_agent", "agent_id", "seq"),
-    sa.Index("messages_run", "run_id", sqlite_where=sa.text("run_id IS NOT NULL")),
-    sa.Index("messages_otid", "conversation_id", "otid", sqlite_where=sa.text("otid IS NOT NULL")),
+    sa.Index("messages_run", "run_id", sqlite_where=OF_RUN, postgresql_where=OF_RUN),
+    sa.Index("messages_otid", "conversation_id", "otid", sqlite_where=GIVEN, postgresql_where=GIVEN),
 )
-
-RUNNING: Final = sa.text("status = 'running'")
-QUEUED: Final = sa.text("status = 'created'")
 
 runs = sa.Table(
     "runs",
@@ -178,8 +181,13 @@ runs = sa.Table(
     sa.Column("stop_reason", sa.Text),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Index("runs_one_running", "conversation_id", unique=True, sqlite_where=RUNNING),
-    sa.Index("runs_queued", "conversation_id", "created_at", sqlite_where=QUEUED),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("token", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("cancel", sa.Text),
+    sa.Column("kept", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("runs_worker", "worker_id", sqlite_where=RUNNING, postgresql_where=RUNNING),
+    sa.Index("runs_one_running", "conversation_id", unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING),
+    sa.Index("runs_queued", "conversation_id", "created_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
     sa.Index("runs_conversation", "conversation_id", "created_at", "id"),
     sa.Index("runs_agent", "agent_id", "created_at", "id"),
     sa.Index("runs_created", "created_at", "id"),
@@ -202,7 +210,7 @@ steps = sa.Table(
     sa.Index("steps_run", "run_id", "created_at", "id"),
     sa.Index("steps_agent", "agent_id", "created_at", "id"),
     sa.Index("steps_created", "created_at", "id"),
-    sa.Index("steps_frame", "frame", sqlite_where=sa.text("frame IS NOT NULL")),
+    sa.Index("steps_frame", "frame", sqlite_where=TRACED, postgresql_where=TRACED),
 )
 
 step_tags = sa.Table(
@@ -221,6 +229,22 @@ frames = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
+# lease_until is microseconds of the database's own clock: the workers' may differ.
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
+)
+
+# Calls of tools that must not run twice, from just before they run.
+started_calls = sa.Table(
+    "started_calls",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("tool_call_id", sa.Text, primary_key=True),
+)
+
 events = sa.Table(
     "event_chunks",
     metadata,
@@ -228,4 +252,15 @@ events = sa.Table(
     sa.Column("first_seq", sa.Integer, primary_key=True),
     sa.Column("last_seq", sa.Integer, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+providers = sa.Table(
+    "providers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("provider_type", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("providers_created", "created_at", "id"),
 )

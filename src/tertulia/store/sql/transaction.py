@@ -1,23 +1,34 @@
 """All nouns over one connection."""
 
+from tertulia.ports.store import Snapshot
 from tertulia.store.sql.agents import SqlAgents
 from tertulia.store.sql.blocks import SqlBlocks
 from tertulia.store.sql.conversations import SqlConversations
 from tertulia.store.sql.events import SqlEvents
 from tertulia.store.sql.messages import SqlMessages
+from tertulia.store.sql.providers import SqlProviders
 from tertulia.store.sql.runs import SqlRuns
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.steps import SqlSteps
+from tertulia.store.sql.workers import SqlWorkers
 
 
 class SqlTransaction:
     """The nouns of a connection. It keeps nothing, so one serves every transaction of its connection in turn."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, messages: SqlMessages | None = None) -> None:
         self.agents = SqlAgents(session)
         self.blocks = SqlBlocks(session)
         self.conversations = SqlConversations(session)
-        self.messages = SqlMessages(session)
+        self.messages = messages or SqlMessages(session)
         self.runs = SqlRuns(session)
         self.steps = SqlSteps(session)
         self.events = SqlEvents(session)
+        self.providers = SqlProviders(session)
+        self.workers = SqlWorkers(session)
+
+    def snapshot(self, conversation_id: str) -> Snapshot:
+        conversation = self.conversations.get(conversation_id)
+        agent = self.agents.get(conversation.agent_id)
+        blocks = self.blocks.of_conversation(conversation)
+        return Snapshot(conversation, agent, blocks, self.messages.system(conversation_id))

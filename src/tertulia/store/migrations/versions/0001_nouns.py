@@ -2,14 +2,19 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        _prepare_postgres()
     _agents()
     _blocks()
     _conversations()
@@ -20,33 +25,50 @@ def upgrade() -> None:
     _frames_and_events()
 
 
+def _prepare_postgres() -> None:
+    """Texts sort by code point as in SQLite; lower case is that of all languages, whatever the database's locale."""
+    wanted = "SELECT collname FROM pg_collation WHERE collname IN ('pg_c_utf8', 'und-x-icu') ORDER BY collname LIMIT 1"
+    collation = op.get_bind().exec_driver_sql(wanted).scalar() or "default"
+    op.create_table(
+        "commit_marks",
+        sa.Column("connection", sa.Text, primary_key=True),
+        sa.Column("mark", sa.Integer, nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        postgresql_with={"fillfactor": 20},  # one small row for each connection, written anew in each transaction
+    )
+    op.execute(
+        "CREATE FUNCTION folded(value text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
+        f"""RETURN lower(value COLLATE "{collation}")"""
+    )
+
+
 def _agents() -> None:
     op.create_table(
         "agents",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("project_id", sa.Text),
+        sa.Column("id", _TEXT, primary_key=True),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("project_id", _TEXT),
         sa.Column("hidden", sa.Boolean),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", _TEXT, nullable=False),
     )
     op.create_index("agents_created", "agents", ["created_at", "id"])
     op.create_index("agents_updated", "agents", ["updated_at", "id"])
     op.create_index("agents_name", "agents", ["name"])
     op.create_table(
         "agent_tags",
-        sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("tag", sa.Text, primary_key=True),
+        sa.Column("agent_id", _TEXT, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("tag", _TEXT, primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_index("agent_tags_tag", "agent_tags", ["tag"])
     op.create_table(
         "agent_activity",
-        sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("agent_id", _TEXT, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("last_run_completion", sa.BigInteger),
         sa.Column("last_run_duration_ms", sa.BigInteger),
-        sa.Column("last_stop_reason", sa.Text),
+        sa.Column("last_stop_reason", _TEXT),
         sqlite_with_rowid=False,
     )
 
@@ -54,31 +76,31 @@ def _agents() -> None:
 def _blocks() -> None:
     op.create_table(
         "blocks",
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("id", _TEXT, primary_key=True),
         sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("label", sa.Text, nullable=False),
-        sa.Column("template_name", sa.Text),
-        sa.Column("description", sa.Text),
-        sa.Column("project_id", sa.Text),
+        sa.Column("label", _TEXT, nullable=False),
+        sa.Column("template_name", _TEXT),
+        sa.Column("description", _TEXT),
+        sa.Column("project_id", _TEXT),
         sa.Column("hidden", sa.Boolean),
         sa.Column("is_template", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("value", sa.Text, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
+        sa.Column("body", _TEXT, nullable=False),
     )
     op.create_index("blocks_created", "blocks", ["created_at", "id"])
     op.create_index("blocks_label", "blocks", ["label"])
     op.create_table(
         "block_tags",
-        sa.Column("block_id", sa.Text, sa.ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("tag", sa.Text, primary_key=True),
+        sa.Column("block_id", _TEXT, sa.ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("tag", _TEXT, primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_index("block_tags_tag", "block_tags", ["tag"])
     op.create_table(
         "block_attachments",
-        sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("block_id", sa.Text, sa.ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("agent_id", _TEXT, sa.ForeignKey("agents.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("block_id", _TEXT, sa.ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("place", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -88,28 +110,28 @@ def _blocks() -> None:
 def _conversations() -> None:
     op.create_table(
         "conversations",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("log_id", sa.Text, nullable=False, unique=True),
+        sa.Column("id", _TEXT, primary_key=True),
+        sa.Column("agent_id", _TEXT, sa.ForeignKey("agents.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("log_id", _TEXT, nullable=False, unique=True),
         sa.Column("head", sa.Integer, nullable=False),
         sa.Column("context_from", sa.Integer, nullable=False),
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("archived", sa.Boolean, nullable=False),
         sa.Column("hidden", sa.Boolean, nullable=False),
-        sa.Column("summary", sa.Text),
+        sa.Column("summary", _TEXT),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("last_message_at", sa.BigInteger),
         sa.Column("last_run_completion", sa.BigInteger),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", _TEXT, nullable=False),
     )
     op.create_index("conversations_agent", "conversations", ["agent_id", "created_at", "id"])
     op.create_index("conversations_created", "conversations", ["created_at", "id"])
     op.create_table(
         "conversation_segments",
-        sa.Column("conversation_id", sa.Text, sa.ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("conversation_id", _TEXT, sa.ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("lo", sa.Integer, primary_key=True),
         sa.Column("hi", sa.Integer),
-        sa.Column("log_id", sa.Text, nullable=False),
+        sa.Column("log_id", _TEXT, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_index("conversation_segments_log", "conversation_segments", ["log_id"])
@@ -118,28 +140,38 @@ def _conversations() -> None:
 def _messages() -> None:
     op.create_table(
         "messages",
-        sa.Column("seq", sa.Integer, primary_key=True),
-        sa.Column("log_id", sa.Text, nullable=False),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        sa.Column("log_id", _TEXT, nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
-        sa.Column("id", sa.Text, nullable=False, unique=True),
-        sa.Column("agent_id", sa.Text, nullable=False),
-        sa.Column("conversation_id", sa.Text, nullable=False),
-        sa.Column("run_id", sa.Text),
-        sa.Column("step_id", sa.Text),
-        sa.Column("role", sa.Text, nullable=False),
-        sa.Column("otid", sa.Text),
-        sa.Column("group_id", sa.Text),
+        sa.Column("id", _TEXT, nullable=False, unique=True),
+        sa.Column("agent_id", _TEXT, nullable=False),
+        sa.Column("conversation_id", _TEXT, nullable=False),
+        sa.Column("run_id", _TEXT),
+        sa.Column("step_id", _TEXT),
+        sa.Column("role", _TEXT, nullable=False),
+        sa.Column("otid", _TEXT),
+        sa.Column("group_id", _TEXT),
         sa.Column("is_err", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("body", _TEXT, nullable=False),
+        _searched_column(),
         # No number is given twice: the search index goes by it.
         sqlite_autoincrement=True,
     )
     op.create_index("messages_position", "messages", ["log_id", "position"], unique=True)
     op.create_index("messages_agent", "messages", ["agent_id", "seq"])
-    op.create_index("messages_run", "messages", ["run_id"], sqlite_where=sa.text("run_id IS NOT NULL"))
-    op.create_index("messages_otid", "messages", ["conversation_id", "otid"], sqlite_where=sa.text("otid IS NOT NULL"))
+    of_run = sa.text("run_id IS NOT NULL")
+    op.create_index("messages_run", "messages", ["run_id"], sqlite_where=of_run, postgresql_where=of_run)
+    given = sa.text("otid IS NOT NULL")
+    op.create_index(
+        "messages_otid", "messages", ["conversation_id", "otid"], sqlite_where=given, postgresql_where=given
+    )
+
+
+def _searched_column() -> sa.Column[str]:
+    if op.get_bind().dialect.name == "postgresql":
+        return sa.Column("words", TSVECTOR, nullable=False)
+    return sa.Column("text", _TEXT, nullable=False)
 
 
 def _message_search() -> None:
@@ -147,6 +179,9 @@ def _message_search() -> None:
 
     Texts are written once, so there is no trigger for updates.
     """
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("messages_words", "messages", ["words"], postgresql_using="gin")
+        return
     op.create_table("search_index", sa.Column("upto", sa.Integer, nullable=False))
     op.execute("INSERT INTO search_index (upto) VALUES (0)")
     op.execute(
@@ -163,14 +198,14 @@ def _message_search() -> None:
 def _runs() -> None:
     op.create_table(
         "runs",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("agent_id", sa.Text, nullable=False),
-        sa.Column("conversation_id", sa.Text, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("id", _TEXT, primary_key=True),
+        sa.Column("agent_id", _TEXT, nullable=False),
+        sa.Column("conversation_id", _TEXT, sa.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("status", _TEXT, nullable=False),
         sa.Column("background", sa.Boolean, nullable=False),
-        sa.Column("stop_reason", sa.Text),
+        sa.Column("stop_reason", _TEXT),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("body", _TEXT, nullable=False),
     )
     running = sa.text("status = 'running'")
     op.create_index(
@@ -188,25 +223,26 @@ def _runs() -> None:
 def _steps() -> None:
     op.create_table(
         "steps",
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("agent_id", sa.Text, nullable=False),
-        sa.Column("model", sa.Text, nullable=False),
-        sa.Column("feedback", sa.Text),
-        sa.Column("project_id", sa.Text),
+        sa.Column("id", _TEXT, primary_key=True),
+        sa.Column("run_id", _TEXT, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("agent_id", _TEXT, nullable=False),
+        sa.Column("model", _TEXT, nullable=False),
+        sa.Column("feedback", _TEXT),
+        sa.Column("project_id", _TEXT),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
-        sa.Column("frame", sa.Text),
-        sa.Column("trace", sa.Text),
+        sa.Column("body", _TEXT, nullable=False),
+        sa.Column("frame", _TEXT),
+        sa.Column("trace", _TEXT),
     )
     op.create_index("steps_run", "steps", ["run_id", "created_at", "id"])
     op.create_index("steps_agent", "steps", ["agent_id", "created_at", "id"])
     op.create_index("steps_created", "steps", ["created_at", "id"])
-    op.create_index("steps_frame", "steps", ["frame"], sqlite_where=sa.text("frame IS NOT NULL"))
+    traced = sa.text("frame IS NOT NULL")
+    op.create_index("steps_frame", "steps", ["frame"], sqlite_where=traced, postgresql_where=traced)
     op.create_table(
         "step_tags",
-        sa.Column("step_id", sa.Text, sa.ForeignKey("steps.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("tag", sa.Text, primary_key=True),
+        sa.Column("step_id", _TEXT, sa.ForeignKey("steps.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("tag", _TEXT, primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_index("step_tags_tag", "step_tags", ["tag"])
@@ -215,12 +251,12 @@ def _steps() -> None:
 def _frames_and_events() -> None:
     op.create_table(
         "frames",
-        sa.Column("digest", sa.Text, primary_key=True),
+        sa.Column("digest", _TEXT, primary_key=True),
         sa.Column("data", sa.LargeBinary, nullable=False),
     )
     op.create_table(
         "event_chunks",
-        sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("run_id", _TEXT, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("first_seq", sa.Integer, primary_key=True),
         sa.Column("last_seq", sa.Integer, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),

@@ -1,0 +1,349 @@
+"""What is particular to the store on PostgreSQL: workers beside each other, and connections that break."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from tertulia.domain.agents import Agent, AgentActivity
+from tertulia.domain.errors import InvalidArgument, StoreUnavailable
+from tertulia.domain.messages import Message
+from tertulia.ports.queries import AgentQuery
+from tertulia.ports.store import Transaction
+from tertulia.store.pg_connection import Connection
+from tertulia.store.postgres import PostgresStore, location, open_postgres
+from tertulia.store.schema import SCHEMA_REVISION
+from tertulia.store.sql.tables import metadata
+from tests.contracts.store.makers import a_message, an_agent, stored_agent, stored_conversation
+from tests.support.databases import KILL_ALL, Database, asked, execute, kill_connections, own_postgres
+
+COUNT_ALL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[PostgresStore]:
+    async with database.emptied() as opened:
+        yield opened
+
+
+async def names(store: PostgresStore) -> list[str]:
+    return sorted(agent.name for agent in await store.read(lambda tx: tx.agents.find(AgentQuery())))
+
+
+async def test_ten_that_open_a_new_database_at_once_make_it_once(postgres_server: str) -> None:
+    url = postgres_server.replace("/tertulia?", "/ten?")
+    await execute(postgres_server, "DROP DATABASE IF EXISTS ten", "CREATE DATABASE ten")
+    stores = await asyncio.gather(*(open_postgres(url, 1) for _ in range(10)))
+    assert {store.describe()["revision"] for store in stores} == {SCHEMA_REVISION}
+    await asyncio.gather(*(stored_agent(store) for store in stores))
+    assert len(await names(stores[0])) == 10
+    await asyncio.gather(*(store.close() for store in stores))
+    assert await asked(url, COUNT_ALL) == 0
+
+
+async def test_a_migrated_database_has_the_tables_that_statements_are_built_for(database: Database) -> None:
+    connection = await asyncpg.connect(database.url)
+    for table in metadata.tables.values():
+        columns = await connection.fetch(
+            "SELECT column_name, is_nullable = 'NO' FROM information_schema.columns WHERE table_name = $1", table.name
+        )
+        assert {tuple(column) for column in columns} >= {(c.name, not c.nullable) for c in table.columns}, table.name
+        found = await connection.fetch("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = $1", table.name)
+        indices = {name: "WHERE" in definition for name, definition in found}
+        for index in table.indexes:
+            assert indices[str(index.name)] == (index.dialect_options["postgresql"]["where"] is not None), index.name
+    await connection.close()
+
+
+async def test_a_database_of_a_newer_version_is_refused(postgres_server: str) -> None:
+    url = postgres_server.replace("/tertulia?", "/newer?")
+    await execute(postgres_server, "DROP DATABASE IF EXISTS newer", "CREATE DATABASE newer")
+    await (await open_postgres(url)).close()
+    await execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await open_postgres(url)
+
+
+async def test_a_database_of_another_encoding_is_refused(postgres_server: str) -> None:
+    url = postgres_server.replace("/tertulia?", "/latin?")
+    make = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    await execute(postgres_server, "DROP DATABASE IF EXISTS latin", make)
+    with pytest.raises(StoreUnavailable, match="encoding LATIN1"):
+        await open_postgres(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://user:secret@db.example.org:5433/team?sslmode=require", "db.example.org:5433/team"),
+        ("postgresql://user:secret@/team?host=/run/postgresql", "/run/postgresql/team"),
+        ("postgresql://user:sec%40ret@one,two:5433/team", "one,two:5433/team"),
+    ],
+)
+def test_a_location_has_no_password(url: str, place: str) -> None:
+    assert location(url) == place
+
+
+async def test_a_database_that_cannot_be_opened_is_named_without_its_password(postgres_server: str) -> None:
+    url = postgres_server.replace("tertulia@/tertulia?", "tertulia:secret@/missing?")
+    with pytest.raises(
+        StoreUnavailable, match='missing cannot be opened: database "missing" does not exist'
+    ) as refusal:
+        await open_postgres(url)
+    assert "secret" not in str(refusal.value)
+
+
+async def test_tls_is_what_the_url_says() -> None:
+    with pytest.raises(StoreUnavailable, match="sslmode"):
+        await open_postgres("postgresql://user@127.0.0.1:1/x?sslmode=nonsense")
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readexactly(8))
+        writer.write(b"N")  # no TLS here
+        await writer.drain()
+        writer.close()
+
+    asked: list[bytes] = []
+    server = await asyncio.start_server(refuse, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(StoreUnavailable, match="SSL"):
+            await open_postgres(f"postgresql://user@127.0.0.1:{port}/x?sslmode=require")
+    assert asked == [b"\0\0\0\x08\x04\xd2\x16\x2f"]
+
+
+async def test_no_more_works_run_at_once_than_there_are_connections(database: Database) -> None:
+    async with database.emptied() as store:
+        await asyncio.gather(*(stored_agent(store, name=f"{number}") for number in range(40)))
+        assert len(await names(store)) == 40
+        assert await asked(database.url, COUNT_ALL) <= store.pool.size
+        assert (store.pool.in_use, store.pool.waiting) == (0, 0)
+
+
+async def test_two_workers_append_to_one_conversation_without_a_clash(database: Database, store: PostgresStore) -> None:
+    conversation = await stored_conversation(store)
+    other = await open_postgres(database.url, 2)
+
+    async def append(store: PostgresStore, text: str) -> Message:
+        message = a_message(conversation, text)
+        await store.write(lambda tx: tx.messages.append(conversation.id, [message, a_message(conversation)]))
+        return message
+
+    sent = await asyncio.gather(*(append([store, other][n % 2], f"{n}") for n in range(30)))
+    history = await store.read(lambda tx: tx.messages.range(conversation.id, 1, 100))
+    assert len(history) == 60
+    assert {message.id for message in history[::2]} == {message.id for message in sent}
+    await other.close()
+
+
+async def test_what_a_write_has_read_stays_until_it_has_written_it(database: Database, store: PostgresStore) -> None:
+    agent = await stored_agent(store, name="")
+    other = await open_postgres(database.url, 2)
+
+    def extend(tx: Transaction) -> None:
+        found = tx.agents.get(agent.id)
+        tx.agents.update(replace(found, name=found.name + "x"))
+
+    await asyncio.gather(*([store, other][n % 2].write(extend) for n in range(20)))
+    assert await names(store) == ["x" * 20]
+    await other.close()
+
+
+async def test_works_that_wait_for_each_other_are_run_again(store: PostgresStore) -> None:
+    one, two = await stored_agent(store), await stored_agent(store)
+
+    def rename(first: Agent, second: Agent, tx: Transaction) -> None:
+        for agent in (first, second):
+            tx.agents.update(replace(tx.agents.get(agent.id), name="new"))
+
+    pairs = [(one, two), (two, one)] * 6
+    await asyncio.gather(*(store.write(lambda tx, pair=pair: rename(*pair, tx)) for pair in pairs))
+    assert await names(store) == ["new", "new"]
+
+
+async def test_an_agents_activity_does_not_wait_for_another_run_to_be_committed(
+    database: Database, store: PostgresStore
+) -> None:
+    agent = await stored_agent(store)
+    activity = AgentActivity(last_run_duration_ms=7)
+    other = await asyncpg.connect(database.url)
+    async with other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", agent.id)
+        await store.write(lambda tx: tx.agents.set_activity(agent.id, activity))
+        assert await store.read(lambda tx: tx.agents.activity([agent.id])) == {agent.id: activity}
+    await other.close()
+
+
+async def test_a_read_sees_one_instant(database: Database, store: PostgresStore) -> None:
+    await stored_agent(store)
+
+    def count_twice(tx: Transaction) -> tuple[int, int]:
+        before = len(tx.agents.find(AgentQuery()))
+        thread = Thread(target=lambda: asyncio.run(execute(database.url, "UPDATE agents SET hidden = true")))
+        thread.start()
+        thread.join()
+        return before, len(tx.agents.find(AgentQuery()))
+
+    assert await store.read(count_twice) in {(1, 1), (0, 0)}
+
+
+async def test_a_refused_statement_cannot_be_passed_over(store: PostgresStore) -> None:
+    agent = await stored_agent(store)
+    new = an_agent()
+
+    def work(tx: Transaction) -> None:
+        with suppress(Exception):  # this is what a work must not do
+            tx.agents.insert(agent)
+        tx.agents.insert(new)
+
+    with pytest.raises(Exception, match="duplicate key"):
+        await store.write(work)
+    assert len(await names(store)) == 1
+
+
+async def test_a_text_that_cannot_be_stored_is_the_callers_mistake(store: PostgresStore) -> None:
+    with pytest.raises(InvalidArgument, match="NUL"):
+        await stored_agent(store, name="a\0b")
+
+
+async def test_connections_that_were_cut_while_idle_are_replaced(database: Database, store: PostgresStore) -> None:
+    await asyncio.gather(*(stored_agent(store) for _ in range(8)))
+    await execute(database.url, KILL_ALL)
+    await asyncio.gather(*(stored_agent(store) for _ in range(8)))
+    assert len(await names(store)) == 16
+
+
+async def test_a_work_whose_connection_was_cut_is_run_again(database: Database, store: PostgresStore) -> None:
+    runs: list[Agent] = []
+
+    def work(tx: Transaction) -> None:
+        agent = an_agent(name=f"{len(runs)}")
+        runs.append(agent)
+        tx.agents.insert(agent)
+        if len(runs) == 1:
+            kill_connections(database.url)
+        tx.agents.get(agent.id)
+
+    await store.write(work)
+    assert await names(store) == ["1"]
+
+
+async def test_a_read_whose_connection_was_cut_is_run_again(database: Database, store: PostgresStore) -> None:
+    agent = await stored_agent(store)
+    runs: list[int] = []
+
+    def work(tx: Transaction) -> Agent:
+        runs.append(1)
+        if len(runs) == 1:
+            kill_connections(database.url)
+        return tx.agents.get(agent.id)
+
+    assert await store.read(work) == agent
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_commit_whose_connection_broke_took_effect_once(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """Whether the database heard of it or not: it is asked what became of the transaction."""
+    runs: list[Agent] = []
+    cut: list[str] = []
+    execute = asyncpg.Connection.execute
+
+    async def breaking(self: Any, query: str, *parameters: Any, **options: Any) -> Any:
+        if query == "COMMIT" and not cut:
+            cut.append(query)
+            if committed:
+                await execute(self, query)
+            self.terminate()
+            raise ConnectionResetError
+        return await execute(self, query, *parameters, **options)
+
+    def work(tx: Transaction) -> Agent:
+        runs.append(an_agent(name=f"{len(runs)}"))
+        tx.agents.insert(runs[-1])
+        return runs[-1]
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", breaking)
+    stored = await store.write(work)
+    assert cut
+    assert await names(store) == [stored.name] == [f"{len(runs) - 1}"]
+    assert len(runs) == (1 if committed else 2)
+
+
+async def test_a_crash_under_load_loses_and_doubles_nothing_and_the_store_goes_on() -> None:
+    with own_postgres() as server:
+        store = await open_postgres(server.url, 4)
+        stored: list[str] = []
+        failed: list[str] = []
+        stopping = asyncio.Event()
+
+        async def write(worker: int) -> None:
+            number = 0
+            while not stopping.is_set():
+                number += 1
+                name = f"{worker}.{number}"
+                try:
+                    await stored_agent(store, name=name)
+                    stored.append(name)
+                except StoreUnavailable:
+                    failed.append(name)
+
+        writers = [asyncio.create_task(write(worker)) for worker in range(8)]
+        for _ in range(2):
+            before = len(stored)
+            await server.crash()
+            while len(stored) < before + 20:
+                await store.read(lambda tx: tx.agents.find(AgentQuery()))
+        stopping.set()
+        await asyncio.gather(*writers)
+        found = [agent.name for agent in await store.read(lambda tx: tx.agents.find(_all()))]
+        assert len(found) == len(set(found))
+        assert set(stored) <= set(found) <= {*stored, *failed}
+        await store.close()
+
+
+def _all() -> AgentQuery:
+    query = AgentQuery()
+    return AgentQuery(page=type(query.page)(limit=None))
+
+
+async def test_a_database_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tertulia.store.postgres._PATIENCE_SECONDS", 0.1)
+    with own_postgres() as server:
+        store = await open_postgres(server.url, 2)
+        await stored_agent(store)
+        server.close()
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            await names(store)
+        with pytest.raises(StoreUnavailable, match="cannot be used"):
+            await stored_agent(store)
+        await store.close()
+
+
+async def test_a_work_that_fails_leaves_its_connection_fit_for_use(store: PostgresStore) -> None:
+    class Refused(Exception):
+        pass
+
+    def work(tx: Transaction) -> None:
+        tx.agents.insert(an_agent())
+        raise Refused
+
+    for _ in range(2 * store.pool.size):
+        with pytest.raises(Refused):
+            await store.write(work)
+    assert await names(store) == []
+    assert store.pool.in_use == 0
+
+
+async def test_a_frozen_worker_is_not_let_hold_its_locks(store: PostgresStore) -> None:
+    def ask(connection: Connection) -> Any:
+        return connection.ask("SHOW idle_in_transaction_session_timeout")
+
+    async with store.pool.connection(1) as connection:
+        assert await ask(connection) == "5s"
