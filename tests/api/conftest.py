@@ -11,19 +11,27 @@ import pytest
 from tertulia.api.deps import ApiSettings, Services
 from tertulia.api.router import build_api
 from tertulia.app import close_services, services_over
+from tertulia.domain.provider_types import BY_PREFIX
+from tertulia.engine.providers import StoredProviders
+from tertulia.ports.signals import NoSignals
+from tertulia.provider_settings import Endpoint, ProviderSettings
+from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import build_catalogue
-from tertulia.settings import Endpoint, ProviderSettings
+from tertulia.store.secrets import FernetSecrets
 from tertulia.store.sqlite import open_sqlite
 from tests.support.world import World
 
 MODEL = "openai/gpt-4o-mini"
+SECRET_KEY = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
 
 # Nothing listens there: these tests send no message, and the models are listed without asking.
 _NOWHERE = "http://127.0.0.1:9/v1"
 PROVIDERS = ProviderSettings(
     endpoints=(
-        Endpoint(name="openai", kind="openai", base_url=_NOWHERE, api_key="sk-test", models=("gpt-4o-mini", "o3")),
-        Endpoint(name="ollama", kind="ollama", base_url=_NOWHERE, models=("llama3.2",)),
+        Endpoint(
+            name="openai", type=BY_PREFIX["openai"], base_url=_NOWHERE, api_key="sk-test", models=("gpt-4o-mini", "o3")
+        ),
+        Endpoint(name="ollama", type=BY_PREFIX["ollama"], base_url=_NOWHERE, models=("llama3.2",)),
     )
 )
 
@@ -46,7 +54,11 @@ async def services(tmp_path: Path, empty_database: Path, api_settings: ApiSettin
     path = tmp_path / "tertulia.db"
     shutil.copy(empty_database, path)
     store = await open_sqlite(path)
-    opened = services_over(store, build_catalogue(PROVIDERS, MODEL), api_settings)
+    catalogue = build_catalogue(PROVIDERS, MODEL)
+    providers = StoredProviders(
+        store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, PROVIDERS), NoSignals()
+    )
+    opened = services_over(store, catalogue, api_settings, providers=providers)
     yield opened
     await close_services(opened)
 

@@ -372,6 +372,10 @@ async def test_an_agent_whose_provider_is_gone_is_still_shown(
     assert shown["model"] == "gone/some-model"
     assert shown["llm_config"]["provider_name"] == "gone"
     assert shown["llm_config"]["model"] == "some-model"
+    renamed = await client.patch(f"/v1/agents/{agent['id']}", json={"name": "Eve"})
+    assert (renamed.status_code, renamed.json()["name"]) == (200, "Eve")
+    moved = await client.patch(f"/v1/agents/{agent['id']}", json={"model": "gone/another-model"})
+    assert moved.status_code == 400
 
 
 async def test_a_deleted_agent_is_gone(client: httpx.AsyncClient, agent: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 from tertulia.api.router import build_api
 from tertulia.domain.runs import Run
 from tertulia.ports.provider import Finished, TextPiece
-from tertulia.ports.store import RunQuery
+from tertulia.ports.queries import RunQuery
 from tests.api.test_sending import frames, said, send
 from tests.support.asgi import Exchange
 from tests.support.scripted import USAGE, Gate, say

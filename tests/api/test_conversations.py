@@ -211,3 +211,17 @@ async def test_isolated_blocks_are_named_and_belong_to_the_conversation(
     assert (await scripted.get(f"/v1/agents/{agent_id}/core-memory/blocks/human")).json()["value"] == "Ann"
     await scripted.delete(f"/v1/conversations/{made['id']}")
     assert (await scripted.get(f"/v1/blocks/{block_id}")).status_code == 404
+
+
+async def test_a_model_that_cannot_take_the_agents_settings_is_refused_when_it_is_set(
+    client: httpx.AsyncClient,
+) -> None:
+    strict = {"name": "a", "model": "openai/o3", "model_settings": {"provider_type": "openai", "strict": True}}
+    of_agent = {"agent_id": (await client.post("/v1/agents/", json=strict)).json()["id"]}
+    refused = await client.post("/v1/conversations/", params=of_agent, json={"model": "ollama/llama3.2"})
+    assert refused.status_code == 400
+    assert "model_settings.strict true cannot be expressed to 'ollama'" in refused.json()["detail"]
+    path = f"/v1/conversations/{(await create(client, of_agent['agent_id']))['id']}"
+    assert (await client.patch(path, json={"model": "ollama/llama3.2"})).status_code == 400
+    own = {"model": "ollama/llama3.2", "model_settings": {"provider_type": "openai"}}
+    assert (await client.patch(path, json=own)).status_code == 200

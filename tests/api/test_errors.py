@@ -14,8 +14,11 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.InvalidArgument: 400,
     domain.BlockLimitExceeded: 400,
     domain.BlockReadOnly: 400,
+    domain.ProviderNotConfigured: 400,
+    domain.SecretUnreadable: 400,
     domain.NotFound: 404,
     domain.Conflict: 409,
+    domain.NameTaken: 409,
     domain.ConversationBusy: 409,
     domain.BlockClash: 409,
     domain.ApprovalPending: 409,
@@ -25,17 +28,22 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.Unprocessable: 422,
     domain.Unsupported: 501,
     domain.StoreUnavailable: 503,
+    domain.ServerBusy: 503,
+    domain.LeaseLost: 503,
     domain.DataDirectoryHeld: 503,
+    domain.CopyFailed: 500,  # of the command line alone
     domain.ProviderError: 502,
     domain.ProviderAuthenticationError: 401,
     domain.ProviderPermissionError: 401,
     domain.ProviderRateLimited: 429,
+    domain.ProviderQuotaUsedUp: 429,
     domain.ProviderOverloaded: 502,
     domain.ProviderTimeout: 504,
     domain.ProviderUnreachable: 502,
     domain.ProviderConnectionLost: 502,
     domain.ProviderMalformedReply: 502,
     domain.ProviderBadRequest: 502,
+    domain.ProviderFailed: 502,
     domain.ProviderModelNotFound: 502,
     domain.ProviderContentFiltered: 502,
     domain.ContextTooLong: 502,
@@ -72,6 +80,19 @@ def test_a_failed_run_tells_when_to_come_back() -> None:
     assert json.loads(bytes(reply.body)) == {
         "error": {"type": "llm_rate_limit", "message": "Too many requests.", "detail": "slow down"}
     }
+
+
+@pytest.mark.parametrize("error", [domain.StoreUnavailable("The database is away."), domain.ServerBusy(3)])
+async def test_what_cannot_be_done_for_now_tells_when_to_come_back(
+    client: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(services.catalogue, "models", refuse)
+    reply = await client.get("/v1/models/")
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "2")
+    assert reply.json()["detail"] == str(error)
 
 
 async def test_a_failure_of_a_provider_outside_a_run_has_the_same_body(

@@ -57,6 +57,16 @@ async def test_what_clients_probe_for_and_no_sdk_has_is_404_in_our_shape(
     assert path in reply.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/health/", "/v1/agents/", "/v1/agents/agent-none", "/openapi.json"])
+async def test_head_is_answered_like_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
+    head, get = await client.head(path), await client.get(path)
+    assert (head.status_code, head.headers["content-length"], head.content) == (
+        get.status_code,
+        get.headers["content-length"],
+        b"",
+    )
+
+
 async def test_a_wrong_method_is_405_and_says_which_there_are(client: httpx.AsyncClient) -> None:
     reply = await client.put("/v1/agents/", json={})
     assert reply.status_code == 405

@@ -22,7 +22,7 @@ from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.runs import StopReason
-from tertulia.ports.store import AgentQuery
+from tertulia.ports.queries import AgentQuery
 
 router = api_router("agents")
 

@@ -19,7 +19,8 @@ from tertulia.api.wire.blocks import (
 )
 from tertulia.api.wire.common import MAX_INT, Count
 from tertulia.domain.blocks import Block
-from tertulia.ports.store import AgentQuery, BlockQuery, Transaction
+from tertulia.ports.queries import AgentQuery, BlockQuery
+from tertulia.ports.store import Transaction
 
 router = api_router("blocks")
 

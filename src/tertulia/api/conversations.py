@@ -31,7 +31,8 @@ from tertulia.domain import conversations
 from tertulia.domain.agents import Agent
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
-from tertulia.ports.store import ConversationQuery, MessageQuery, Transaction
+from tertulia.ports.queries import ConversationQuery, MessageQuery
+from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["conversations"])
 

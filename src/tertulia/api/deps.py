@@ -12,10 +12,13 @@ from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.chores import Chores
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.preview import Previews
+from tertulia.engine.providers import StoredProviders
 from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog
+from tertulia.ports.signals import Signals
 from tertulia.ports.store import Store
+from tertulia.ports.telemetry import MetricsPage, Telemetry
 from tertulia.ports.tool import Tool
 
 
@@ -46,6 +49,10 @@ class Services:
     previews: Previews
     callbacks: Callbacks
     chores: Chores
+    providers: StoredProviders
+    signals: Signals
+    telemetry: Telemetry
+    metrics: MetricsPage
     tools: Mapping[str, Tool]
     settings: ApiSettings = ApiSettings()
 

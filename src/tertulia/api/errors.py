@@ -19,6 +19,8 @@ from tertulia.domain.errors import (
     DataDirectoryHeld,
     Gone,
     InvalidArgument,
+    LeaseLost,
+    NameTaken,
     NotFound,
     ProviderAuthenticationError,
     ProviderError,
@@ -41,6 +43,7 @@ STATUS: Final[dict[type[TertuliaError], int]] = {
     Unprocessable: 422,
     Unsupported: 501,
     StoreUnavailable: 503,
+    LeaseLost: 503,
     DataDirectoryHeld: 503,
     ProviderAuthenticationError: 401,
     ProviderRateLimited: 429,
@@ -61,6 +64,9 @@ RUN_FAILURE_STATUS: Final[dict[str, int]] = {
 }
 
 _ERRORS_TOLD: Final = 20
+_UNAVAILABLE: Final = 503
+_SECONDS_TO_RESTART: Final = 2
+"""When it is worth asking again for what could not be done for now: a restart takes about so long."""
 
 _INTERNAL_ERROR: Final = "INTERNAL: the server failed to answer this request. The server's log says why."
 
@@ -71,6 +77,8 @@ def status_of(error: TertuliaError) -> int:
 
 def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None, **fields: Any) -> Response:
     """The body of every failure: a sentence, with structured fields beside it."""
+    if status == _UNAVAILABLE:
+        headers = _retry_after_header(_SECONDS_TO_RESTART) | dict(headers or {})
     return JSONResponse({"detail": detail, **fields}, status, headers)
 
 
@@ -78,7 +86,7 @@ def error_response(status: int, detail: str, headers: Mapping[str, str] | None =
 # stored and its run is over, or the answer would be the same: a repetition would be a second message, or a wait.
 _NOT_AGAIN: Final = {"x-should-retry": "false"}
 
-_SAME_AGAIN: Final = (ApprovalPending, Gone, Unsupported)
+_SAME_AGAIN: Final = (ApprovalPending, Gone, NameTaken, Unsupported)
 """Failures that a repetition of the request would meet again."""
 
 

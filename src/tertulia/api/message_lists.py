@@ -14,7 +14,8 @@ from tertulia.api.wire.documented import LettaMessage
 from tertulia.api.wire.frames import encode
 from tertulia.api.wire.messages import MessageType, WireMessage, roles_of, wire_messages
 from tertulia.domain.runs import RequestConfig
-from tertulia.ports.store import MessageQuery, Transaction
+from tertulia.ports.queries import MessageQuery
+from tertulia.ports.store import Transaction
 
 MessageTypes: TypeAlias = Annotated[
     list[MessageType] | None, Query(description="Show these types alone. `limit` counts the messages that are shown.")

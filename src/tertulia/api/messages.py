@@ -11,7 +11,7 @@ from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, as_js
 from tertulia.api.pages import Limit, Order
 from tertulia.api.wire.messages import wire_messages
 from tertulia.domain.runs import RequestConfig
-from tertulia.ports.store import MessageQuery
+from tertulia.ports.queries import MessageQuery
 
 router = APIRouter(tags=["messages"])
 

@@ -1,45 +1,16 @@
 """``/v1/models``: the models that can be used now, by the configured providers."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
 
 from tertulia.api.deps import CurrentServices
 from tertulia.api.routing import api_router
 from tertulia.api.wire.models import EmbeddingModelBody, ModelBody, embedding_model_body, model_body
+from tertulia.api.wire.providers import ProviderTypeName
 from tertulia.domain.models import ProviderCategory
 
 router = api_router("models")
-
-ProviderTypeName = Literal[
-    "anthropic",
-    "azure",
-    "baseten",
-    "bedrock",
-    "cerebras",
-    "chatgpt_oauth",
-    "deepseek",
-    "fireworks",
-    "google_ai",
-    "google_vertex",
-    "groq",
-    "hugging-face",
-    "letta",
-    "lmstudio_openai",
-    "minimax",
-    "moonshot",
-    "moonshot_coding",
-    "mistral",
-    "ollama",
-    "openai",
-    "together",
-    "vllm",
-    "sglang",
-    "openrouter",
-    "xai",
-    "zai",
-    "zai_coding",
-]
 
 
 @router.get("/v1/models", operation_id="list_models")
@@ -50,6 +21,7 @@ async def list_models(
     provider_type: ProviderTypeName | None = None,
     provider_category: Annotated[list[ProviderCategory] | None, Query()] = None,
 ) -> list[ModelBody]:
+    await services.providers.refresh()
     return [
         model_body(card)
         for card in await services.catalogue.models()

@@ -166,5 +166,14 @@ BEYOND_THE_SDK: Final = (
     ("POST", "/v1/conversations/search", "search_conversations"),
     ("POST", "/v1/agents/{agent_id}/messages/preview-raw-payload", "preview_model_request"),
     ("POST", "/v1/conversations/{conversation_id}/messages/preview-raw-payload", "preview_conversation_model_request"),
+    ("GET", "/v1/providers", "list_providers"),
+    ("POST", "/v1/providers", "create_provider"),
+    ("POST", "/v1/providers/check", "check_provider"),
+    ("GET", "/v1/providers/{provider_id}", "retrieve_provider"),
+    ("PATCH", "/v1/providers/{provider_id}", "modify_provider"),
+    ("DELETE", "/v1/providers/{provider_id}", "delete_provider"),
+    ("POST", "/v1/providers/{provider_id}/check", "check_existing_provider"),
+    ("PATCH", "/v1/providers/{provider_id}/refresh", "refresh_provider_models"),
+    ("GET", "/v1/health/ready", "check_readiness"),
 )
 """Operations of ours, and of Letta's that its SDK does not have: method, path and operation id."""

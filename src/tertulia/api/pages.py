@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from fastapi import Query
 
 from tertulia.domain.errors import NotFound
-from tertulia.ports.store import Page
+from tertulia.ports.queries import Page
 
 MAX_LIMIT = 1000
 """Rows a list gives at most; asking for more is refused rather than cut short."""

@@ -10,10 +10,11 @@ from starlette.types import Receive, Scope, Send
 
 from tertulia.api.clients import outlasts
 from tertulia.api.errors import run_failure_response
-from tertulia.api.wire.frames import StopReasonFrame, UsageFrame, encode, usage_frame
+from tertulia.api.wire.frames import INTERRUPTED, StopReasonFrame, UsageFrame, encode, usage_frame
 from tertulia.api.wire.messages import WireMessage
 from tertulia.api.wire.presenter import Presenter
-from tertulia.domain.events import Ended, Event, Failed, RunStarted, Stopped, UsageReported
+from tertulia.domain.errors import StoreUnavailable
+from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, Run, Usage
 from tertulia.engine.fold import joined
 from tertulia.engine.runs import Runs
@@ -64,6 +65,7 @@ class _Gathering:
         self._run_id = run.id
         self._presenter = Presenter(run.id, run.request_config or RequestConfig(), listed=True, whole=True)
         self._failed: Failed | None = None
+        self._ended = False
         self._reply = Reply(
             stop_reason=StopReasonFrame(stop_reason="error"), usage=usage_frame(run.id, UsageReported(Usage(), 0))
         )
@@ -78,12 +80,18 @@ class _Gathering:
                 self._reply.logprobs = event.logprobs
             case Failed():
                 self._failed = event
-            case RunStarted() | Ended():
+            case Resumed():
+                self._reply.messages += self._presenter.rest(event.discarded)
+            case Ended():
+                self._ended = True
+            case RunStarted():
                 pass
             case _:
                 self._reply.messages += self._presenter.present(event)
 
     def response(self) -> Response:
+        if not self._ended:
+            raise StoreUnavailable(INTERRUPTED, run_id=self._run_id)
         failed = self._failed
         if failed is not None:
             return run_failure_response(failed.error_type, failed.message, failed.detail, failed.retry_after)

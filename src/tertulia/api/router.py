@@ -20,8 +20,10 @@ from tertulia.api import (
     errors,
     health,
     messages,
+    metrics,
     models,
     openapi,
+    providers,
     runs,
     search,
     steps,
@@ -31,8 +33,10 @@ from tertulia.api import (
 )
 from tertulia.api.auth import KeyMiddleware
 from tertulia.api.browsers import BrowserMiddleware
-from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.deps import Services
 from tertulia.api.errors import GuardMiddleware
+from tertulia.api.heads import HeadMiddleware
+from tertulia.api.observing import ObservingMiddleware, RouteMiddleware
 from tertulia.api.paths import TrailingSlashMiddleware
 
 # Matching goes from top to bottom, so what is asked for most comes first.
@@ -48,6 +52,7 @@ RESOURCES: Final[tuple[APIRouter, ...]] = (
     blocks.router,
     tools.router,
     models.router,
+    providers.router,
     tags.router,
     health.router,
 )
@@ -60,7 +65,7 @@ def build_api(services: Services, lifespan: Lifespan[FastAPI] | None = None) -> 
         version=__version__,
         description="Stateful agents and their conversations, over the Letta V1 REST API.",
         routes=list(_routes()),
-        middleware=_layers(services.settings),
+        middleware=_layers(services),
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url=None,  # served by api/openapi.py and api/docs_ui.py
@@ -78,13 +83,18 @@ def _routes() -> Sequence[BaseRoute]:
         *resources,
         Route("/openapi.json", openapi.document_endpoint, include_in_schema=False),
         *docs_ui.ROUTES,
+        metrics.ROUTE,
         unsupported.ROUTE,  # the last: it answers whatever no other route did
     ]
 
 
-def _layers(settings: ApiSettings) -> list[Middleware]:
+def _layers(services: Services) -> list[Middleware]:
     """From the outside in."""
-    layers = [Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes)]
+    settings = services.settings
+    layers = [
+        Middleware(ObservingMiddleware, telemetry=services.telemetry),
+        Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes),
+    ]
     if settings.api_key is None:
         layers.append(Middleware(BrowserMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins))
     if settings.cors_origins:
@@ -94,5 +104,5 @@ def _layers(settings: ApiSettings) -> list[Middleware]:
         )
     if settings.api_key is not None:
         layers.append(Middleware(KeyMiddleware, api_key=settings.api_key))
-    layers.append(Middleware(TrailingSlashMiddleware))
+    layers += [Middleware(HeadMiddleware), Middleware(TrailingSlashMiddleware), Middleware(RouteMiddleware)]
     return layers

@@ -10,6 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tertulia.api.deps import services_of
+from tertulia.domain.errors import ProviderNotConfigured
+
 _NOT_JSON: Final = "it holds NaN, an infinity, a number too large or a lone surrogate, which JSON has no words for"
 
 
@@ -47,7 +50,13 @@ class _StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            strict = _StrictRequest(request.scope, request.receive)
+            try:
+                return await handler(strict)
+            except ProviderNotConfigured:
+                # Another worker may have stored it a moment ago. Nothing was done yet: models come first everywhere.
+                await services_of(request).providers.refresh()
+            return await handler(strict)
 
         return strictly
 

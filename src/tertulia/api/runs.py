@@ -19,7 +19,8 @@ from tertulia.api.wire.steps import Step, step_to_wire
 from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.runs import ACTIVE_STATUSES, RunStatus, StopReason, Usage
-from tertulia.ports.store import MessageQuery, Page, RunQuery, StepQuery, Transaction
+from tertulia.ports.queries import MessageQuery, Page, RunQuery, StepQuery
+from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["runs"])
 

@@ -17,7 +17,8 @@ from tertulia.api.wire.search import (
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.messages import Message
-from tertulia.ports.store import ConversationQuery, Page, Transaction
+from tertulia.ports.queries import ConversationQuery, Page
+from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["messages"])
 

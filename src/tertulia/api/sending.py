@@ -1,5 +1,6 @@
 """Sending messages, going on with a run's stream and stopping runs, for every route that does so."""
 
+import re
 from functools import partial
 from typing import Any, Final, get_args
 
@@ -21,6 +22,8 @@ from tertulia.ports.store import Transaction
 BUSY_HEADER: Final = "x-tertulia-busy"
 """Ours: a header, so that clients can send it which do not know the field ``busy_policy`` of the body."""
 
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
 REPLY: Final[dict[int | str, dict[str, Any]]] = {200: {"model": LettaResponse, "content": STREAM}}
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "description": "The run's frames."}}
 
@@ -28,7 +31,13 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "de
 async def send(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
     """Start a run for the messages and answer with it, in the form that was asked for."""
     services = services_of(request)
-    wanted = send_request(conversation_id, body, streaming=streaming, busy=busy_policy(request))
+    wanted = send_request(
+        conversation_id,
+        body,
+        streaming=streaming,
+        busy=busy_policy(request),
+        traceparent=traceparent(request),
+    )
     run = await services.runs.start(wanted)
     if run.status not in ACTIVE_STATUSES:  # the request was sent before
         await services.store.read(partial(check_kept, run))
@@ -42,6 +51,12 @@ async def preview(request: Request, conversation_id: str, body: SendBody) -> dic
     wanted = send_request(conversation_id, body, streaming=False)
     shown: dict[str, Any] = msgspec.json.decode(await services_of(request).previews.of(wanted))
     return shown
+
+
+def traceparent(request: Request) -> str | None:
+    """The client's trace that the run is to be part of; None where the header says nothing that means one."""
+    said = request.headers.get("traceparent", "")
+    return said if _TRACEPARENT.fullmatch(said) else None
 
 
 def busy_policy(request: Request) -> BusyPolicy | None:

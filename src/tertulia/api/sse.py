@@ -72,9 +72,9 @@ class EventStream(Response):
                 self._ended = isinstance(batch[-1][1], Ended)
                 if frames or self._ended:
                     await send(_body(frames, more_body=not self._ended))
-        if not self._ended:  # a run that died with its server, before it could say so
+        if not self._ended:  # this server stops, and the run goes on without it
             self._ended = True
-            await send(_body(b"", more_body=False))
+            await send(_body(self._frames.broken_off(), more_body=False))
 
     def _events(self, batch: Sequence[Numbered]) -> Iterable[Event]:
         whole = batch if self._joiner is None else self._joiner.push(batch)

@@ -22,7 +22,8 @@ from tertulia.api.wire.steps import (
 )
 from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument
-from tertulia.ports.store import MessageQuery, StepQuery, Transaction
+from tertulia.ports.queries import MessageQuery, StepQuery
+from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["steps"])
 

@@ -8,7 +8,7 @@ from tertulia.api.deps import CurrentServices
 from tertulia.api.pages import After, Before, Limit, Order, page
 from tertulia.api.routing import api_router
 from tertulia.domain.errors import InvalidArgument
-from tertulia.ports.store import TagQuery
+from tertulia.ports.queries import TagQuery
 
 router = api_router("tags")
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from tertulia.api.wire import messages
 from tertulia.api.wire.blocks import BlockBody, block_body
-from tertulia.api.wire.common import Instant, ResponseModel
+from tertulia.api.wire.common import Instant, ResponseModel, is_none
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_to_wire
 from tertulia.api.wire.documented import model_of
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, settings_to_wire
@@ -50,10 +50,6 @@ _OLDER_NAMES: Final[dict[str, str]] = {
 PendingApproval: Final = model_of(messages.ApprovalRequestMessage)
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class MemoryBody(ResponseModel):
     blocks: list[BlockBody]
     agent_type: AgentType
@@ -89,7 +85,8 @@ class AgentStateBody(ResponseModel):
     project_id: str | None
     max_files_open: int | None
     per_file_view_window_char_limit: int | None
-    busy_policy: BusyPolicy | None = Field(None, exclude_if=_is_none, description="Ours; absent unless it was set.")
+    busy_policy: BusyPolicy | None = Field(None, exclude_if=is_none, description="Ours; absent unless it was set.")
+    fallback_models: list[str] | None = Field(None, exclude_if=is_none, description="Ours; absent if there are none.")
     last_run_completion: Instant | None
     last_run_duration_ms: int | None
     last_stop_reason: StopReason | None
@@ -163,6 +160,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         max_files_open=agent.max_files_open,
         per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
         busy_policy=agent.busy_policy,
+        fallback_models=list(agent.fallback_models) or None,
         pending_approval=_pending(view) if wants_pending else None,
         last_run_completion=activity.last_run_completion,
         last_run_duration_ms=activity.last_run_duration_ms,

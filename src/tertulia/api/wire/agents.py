@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import Field
 
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
-from tertulia.api.wire.common import BodyModel, JsonObject, Listed, PositiveCount
+from tertulia.api.wire.common import BodyModel, Fallbacks, JsonObject, Listed, PositiveCount
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_from_wire
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat
 from tertulia.api.wire.requests import MessageCreateParam, new_message
@@ -48,6 +48,10 @@ class _AgentFields(BodyModel):
     busy_policy: Annotated[
         BusyPolicy | None,
         Field(description="Ours: what to do with a message to a conversation that answers another one."),
+    ] = None
+    fallback_models: Annotated[
+        Fallbacks | None,
+        Field(description="Ours: handles of models to ask, in order, where the model cannot answer now."),
     ] = None
     # Older words for parts of model, model_settings and context_window_limit.
     llm_config: LlmConfigParam | None = None
@@ -149,7 +153,7 @@ _SAME: Final = (
     "busy_policy",
     "message_buffer_autoclear",
 )
-_LISTS: Final = ("tool_ids", "block_ids", "tags")
+_LISTS: Final = ("tool_ids", "block_ids", "tags", "fallback_models")
 
 
 def refuse_unbuilt(body: CreateAgentBody | UpdateAgentBody) -> None:

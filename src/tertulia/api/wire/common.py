@@ -49,6 +49,11 @@ Instant: TypeAlias = Annotated[datetime, PlainSerializer(timestamp, return_type=
 """An instant in a response."""
 
 
+def is_none(value: object) -> bool:
+    """Leaves a field of ours out of a response while it has nothing to say: ``Field(None, exclude_if=is_none)``."""
+    return value is None
+
+
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object of the client's own."""
 
@@ -68,5 +73,9 @@ Listed: TypeAlias = Annotated[list[T], _FirstError()]
 MAX_INT = 2**31 - 1
 Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of tokens, characters, files or the like."""
+
+MAX_FALLBACKS = 10
+Fallbacks: TypeAlias = Annotated[Listed[str], Field(max_length=MAX_FALLBACKS)]
+"""Handles of models, the first to be asked first."""
 
 PositiveCount: TypeAlias = Annotated[int, Field(ge=1, le=MAX_INT)]

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tertulia.api.wire.common import Count, Instant, Listed, PositiveCount, ResponseModel
+from tertulia.api.wire.common import Count, Fallbacks, Instant, Listed, PositiveCount, ResponseModel, is_none
 from tertulia.api.wire.compaction import CompactionSettingsBody
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.instants import SentInstant
@@ -34,6 +34,7 @@ class Conversation(ResponseModel):
     last_updated_by_id: str | None = None
     isolated_block_ids: list[str] = Field(description="Blocks of its own, in place of the agent's of the same labels.")
     hidden: bool
+    fallback_models: list[str] | None = Field(None, exclude_if=is_none, description="Ours; absent unless it was set.")
 
 
 class PendingCall(ResponseModel):
@@ -55,6 +56,9 @@ class _ConversationBody(BaseModel):
     model: str | None = None
     model_settings: ModelSettingsBody | None = None
     context_window_limit: Count | None = None
+    fallback_models: Fallbacks | None = Field(
+        None, description="Ours: models to ask, in order, where the model cannot answer now; null is the agent's."
+    )
 
 
 class CreateConversationBody(_ConversationBody):
@@ -89,6 +93,7 @@ def draft_from_wire(body: CreateConversationBody) -> ConversationDraft:
         model=body.model,
         model_settings=None if body.model_settings is None else settings_from_wire(body.model_settings),
         context_window_limit=body.context_window_limit,
+        fallback_models=None if body.fallback_models is None else tuple(body.fallback_models),
         hidden=body.hidden,
         isolated_block_labels=tuple(body.isolated_block_labels or ()),
     )
@@ -103,6 +108,8 @@ def changes_from_wire(body: UpdateConversationBody) -> dict[str, Any]:
     }
     if body.model_settings is not None:
         changes["model_settings"] = settings_from_wire(body.model_settings)
+    if body.fallback_models is not None:
+        changes["fallback_models"] = tuple(body.fallback_models)
     if "archived" in changes:
         changes["archived"] = bool(body.archived)
     return changes
@@ -126,6 +133,7 @@ def conversation_to_wire(
         in_context_message_ids=in_context_message_ids,
         isolated_block_ids=list(conversation.isolated_block_ids),
         hidden=conversation.hidden,
+        fallback_models=None if conversation.fallback_models is None else list(conversation.fallback_models),
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
     )

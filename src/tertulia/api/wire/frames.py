@@ -6,13 +6,18 @@ from uuid import uuid4
 
 import msgspec
 
-from tertulia.api.wire.messages import WireMessage, WireType
+from tertulia.api.wire.messages import EventMessage, WireMessage, WireType
 from tertulia.api.wire.presenter import Presenter
 from tertulia.domain.clock import utc_now
-from tertulia.domain.events import Ended, Event, Failed, RunStarted, Stopped, UsageReported
+from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, StopReason
 
 DONE = b"data: [DONE]\n\n"
+
+INTERRUPTED = "The server is stopping. The run is not lost: it goes on, and can be read again in a moment."
+
+_SKIPPED = 1000
+"""How many numbers are left out where a run was taken over: more than a reader is ever ahead of the store."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -85,15 +90,22 @@ class Frames:
         """The frames of some events, which go on where the last ones ended."""
         return b"".join([self._frame(event) for event in events])
 
+    def broken_off(self) -> bytes:
+        """What a reader is told when the stream ends before the run does."""
+        failed = Failed("stream_interrupted", INTERRUPTED, f"Read the run {self._run_id} again from where you are.")
+        return b"event: error\n" + _data(_error_frame(self._run_id, failed))
+
     def keep_alive(self) -> bytes:
         """A ping that no event stands behind; it repeats the last number, so resuming after it misses nothing."""
         return _data(self._ping(f"ping-{uuid4()}", utc_now().timestamp(), max(self._shown, self._after) or None))
 
-    def _frame(self, event: Event) -> bytes:
+    def _frame(self, event: Event) -> bytes:  # noqa: PLR0911  one return for each kind of event
         match event:
             case RunStarted():
                 ping = self._ping(f"ping-{self._run_id.removeprefix('run-')}", event.at, None)
                 return self._numbered(ping)
+            case Resumed():
+                return self._resumed(event)
             case Stopped():
                 held = b"".join([self._numbered(message) for message in self._presenter.rest()])
                 return held + _data(StopReasonFrame(stop_reason=event.stop_reason))
@@ -105,6 +117,24 @@ class Frames:
                 return DONE
             case _:
                 return b"".join([self._numbered(message) for message in self._presenter.present(event)])
+
+    def _resumed(self, event: Resumed) -> bytes:
+        """The frames from here on have numbers that no reader was shown of what is lost.
+
+        A reader may have been shown more than was ever stored: pieces of replies, and replies that no id here names.
+        They have numbers above that of the last frame there is.
+        """
+        held = b"".join([self._numbered(message) for message in self._presenter.rest(event.discarded)])
+        last = self._shown
+        self._shown += _SKIPPED
+        notice = EventMessage(
+            id=f"message-{self._run_id.removeprefix('run-')}",
+            date=self._presenter.date(event.at),
+            run_id=self._run_id,
+            event_type="resumed",
+            event_data={"discarded_message_ids": list(event.discarded), "discarded_after_seq_id": last},
+        )
+        return held + self._numbered(notice)
 
     def _numbered(self, message: WireMessage) -> bytes:
         self._shown += 1

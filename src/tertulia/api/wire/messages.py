@@ -190,10 +190,13 @@ class SummaryMessage(WireMessage, kw_only=True, gc=False):
 
 
 class EventMessage(WireMessage, kw_only=True):
-    """What happened in a run and is no part of the history. It is streamed, never stored."""
+    """What happened in a run and is no part of the history. It is streamed, never stored.
+
+    ``resumed`` is ours: another worker goes on with the run, and makes the replies that were cut off again.
+    """
 
     message_type: WireType = "event_message"
-    event_type: Literal["compaction"] = "compaction"
+    event_type: Literal["compaction", "resumed"] = "compaction"
     event_data: dict[str, Any]
 
 

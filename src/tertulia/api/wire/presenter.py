@@ -64,8 +64,9 @@ class Presenter:
             return _NOTHING
         return self._wanted([*self._held(), *self._messages(event)] if self._asked else self._messages(event))
 
-    def rest(self) -> Sequence[WireMessage]:
-        """What is held, now that no message follows."""
+    def rest(self, discarded: Sequence[str] = ()) -> Sequence[WireMessage]:
+        """What is held, now that no message follows; but nothing of the messages that are ``discarded``."""
+        self._asked = [event for event in self._asked if event.message_id not in discarded]
         return self._wanted(self._held()) if self._asked else _NOTHING
 
     def _wanted(self, messages: Sequence[WireMessage]) -> Sequence[WireMessage]:

@@ -186,7 +186,12 @@ class ResetBody(SentModel):
 
 
 def send_request(
-    conversation_id: str, body: SendBody, *, streaming: bool, busy: BusyPolicy | None = None
+    conversation_id: str,
+    body: SendBody,
+    *,
+    streaming: bool,
+    busy: BusyPolicy | None = None,
+    traceparent: str | None = None,
 ) -> SendRequest:
     """What the engine is asked to do. ``busy`` is what a header said; the body's word goes before it.
 
@@ -219,6 +224,7 @@ def send_request(
         ),
         override_model=body.override_model,
         override_system=body.override_system,
+        traceparent=traceparent,
     )
 
 

@@ -12,7 +12,7 @@ from tertulia.api.wire.conversations import Conversation
 from tertulia.api.wire.instants import SentInstant
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.messages import ImagePart, Message, Role, TextPart
-from tertulia.ports.store import SearchQuery
+from tertulia.ports.queries import SearchQuery
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 

@@ -2,10 +2,23 @@
 
 from typing import Any, Literal
 
-from tertulia.api.wire.common import Instant, RequestModel, ResponseModel
+from msgspec import structs
+from pydantic import Field
+
+from tertulia.api.wire.common import Instant, RequestModel, ResponseModel, is_none
 from tertulia.api.wire.runs import completion_details, prompt_details
 from tertulia.domain import runs
 from tertulia.domain.runs import StepStatus, StepTrace, StopReason
+
+
+class FailedTry(ResponseModel):
+    """Ours: a call of a model that failed before anything was said, and was made again."""
+
+    model: str = Field(description="The model's handle.")
+    error_type: str
+    message: str
+    detail: str
+    delay: float | None = Field(description="Seconds until the same model was asked again; null: the next model was.")
 
 
 class Step(ResponseModel):
@@ -40,6 +53,7 @@ class Step(ResponseModel):
     trace_id: str | None = None
     messages: list[dict[str, Any]] | None = None
     """Deprecated in the API and never filled in: list the step's messages instead."""
+    failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
 
 
 class StepMetrics(ResponseModel):
@@ -86,6 +100,7 @@ class ProviderTrace(ResponseModel):
     last_updated_by_id: str | None = None
     created_at: Instant | None
     updated_at: Instant | None
+    failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
 
 
 class FeedbackBody(RequestModel):
@@ -124,6 +139,7 @@ def step_to_wire(step: runs.Step) -> Step:
         tags=list(step.tags),
         request_id=step.request_id,
         project_id=step.project_id,
+        failed_tries=_failed_tries(step),
     )
 
 
@@ -161,4 +177,9 @@ def trace_to_wire(step: runs.Step, trace: StepTrace, request: dict[str, Any]) ->
         response_json=trace.reply,
         created_at=trace.created_at,
         updated_at=trace.created_at,
+        failed_tries=_failed_tries(step),
     )
+
+
+def _failed_tries(step: runs.Step) -> list[FailedTry] | None:
+    return [FailedTry(**structs.asdict(failed)) for failed in step.failed_tries] or None

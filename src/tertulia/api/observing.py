@@ -1,0 +1,81 @@
+"""What is noted of every request: an id for its log lines and its reply, and what came of it for the telemetry."""
+
+import re
+import time
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
+
+from tertulia.ports.telemetry import RequestAnswered, RequestBegan, RequestEnded, Telemetry
+
+REQUEST_ID: Final = b"x-request-id"
+_SANE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+_NOTES: Final = "tertulia.notes"
+
+
+@dataclass(slots=True)
+class _Notes:
+    """``scope`` is the one that the router writes the route into: layers on the way may have copied it."""
+
+    scope: Scope = field(default_factory=dict[str, Any])
+
+    @property
+    def route(self) -> str | None:
+        return getattr(self.scope.get("route"), "path", None)
+
+
+class ObservingMiddleware:
+    """The outermost layer, so that it sees every reply. ``RouteMiddleware`` is the innermost."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, notes, request_id = time.monotonic(), _Notes(), _request_id(scope)
+        scope[_NOTES] = notes
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (REQUEST_ID, request_id)]
+                seconds = time.monotonic() - began
+                status = message["status"]
+                self._telemetry(
+                    RequestAnswered(method=scope["method"], route=notes.route, status=status, seconds=seconds)
+                )
+            await send(message)
+
+        bound = bind_contextvars(request_id=request_id.decode())
+        self._telemetry(RequestBegan())
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._telemetry(RequestEnded())
+            reset_contextvars(**bound)
+
+
+class RouteMiddleware:
+    """Notes which route is to answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope[_NOTES].scope = scope
+        await self._app(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The client's own id of the request, if it sent one that can be written down, or a new one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID and _SANE.fullmatch(value):
+            given: bytes = value
+            return given
+    return f"req-{token_hex(8)}".encode()

@@ -1,0 +1,1 @@
+"""Adapters that are told what happens: figures for Prometheus, spans for OpenTelemetry."""
