@@ -6,28 +6,27 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
-from tertulia.engine.runs import RunSettings
+from tertulia.domain.provider_types import PROVIDER_TYPES
+from tertulia.engine.run_settings import RunSettings
+from tertulia.ports.telemetry import Telemetry
 from tertulia.store.sqlite import open_sqlite
+from tests.support.databases import remove_shared_directory
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.world import World
 
-_PROVIDER_VARIABLES = (
-    "ANTHROPIC_",
-    "LETTA_",
-    "LLAMACPP_",
-    "LLAMA_CPP_",
-    "LMSTUDIO_",
-    "MOONSHOT_",
-    "OLLAMA_",
-    "OPENAI_",
-    "TERTULIA_",
-    "VLLM_",
-)
+LIVE = os.environ.get("TERTULIA_LIVE") == "1"
+"""Whether `tests/live` may ask real providers."""
+
+# Whatever a provider's variable begins with its SDK may read more of.
+_OF_PROVIDERS = {f"{name.split('_')[0]}_" for row in PROVIDER_TYPES for name in row.variables}
+_FORGOTTEN = ("LETTA_", "OTEL_", "TERTULIA_", *_OF_PROVIDERS)
 _LOOPBACK_HOSTS = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::", None, b"localhost", b"127.0.0.1"}
 
 
@@ -39,8 +38,17 @@ def _is_number(host: object) -> bool:
     return True
 
 
+class Guard:
+    """Audit hook: a test that would leave this machine fails at the call that tries. ``open`` is for `tests/live`."""
+
+    open = False
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self.open:
+            _refuse_other_hosts(event, arguments)
+
+
 def _refuse_other_hosts(event: str, arguments: tuple[object, ...]) -> None:
-    """Audit hook: a test that would leave this machine fails at the call that tries."""
     if event == "socket.getaddrinfo":
         host = arguments[0]
         if _is_number(host):
@@ -54,10 +62,27 @@ def _refuse_other_hosts(event: str, arguments: tuple[object, ...]) -> None:
         raise RuntimeError(message)
 
 
-# Child processes are not covered by the hook, so they inherit no key and no address either.
-for _name in [name for name in os.environ if name.startswith(_PROVIDER_VARIABLES)]:
-    del os.environ[_name]
-sys.addaudithook(_refuse_other_hosts)
+# Child processes are not covered by the hook. They inherit no key and no address, and what they would send to any other
+# host goes to a proxy that is not there.
+_forgotten = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_FORGOTTEN)}
+_NO_PROXY_THERE = "http://127.0.0.1:9"
+_CHILDREN = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "HTTP_PROXY": _NO_PROXY_THERE,
+    "HTTPS_PROXY": _NO_PROXY_THERE,
+    "ALL_PROXY": _NO_PROXY_THERE,
+    "NO_PROXY": "localhost,127.0.0.1,::1",
+}
+REMEMBERED = {name: os.environ.get(name, "") for name in (*_CHILDREN, *map(str.lower, _CHILDREN))} | _forgotten
+os.environ |= _CHILDREN | {name.lower(): value for name, value in _CHILDREN.items() if name.endswith("PROXY")}
+GUARD = Guard()
+sys.addaudithook(GUARD)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The test processes have ended, and their database with them."""
+    if not hasattr(config, "workerinput"):
+        remove_shared_directory()
 
 
 @pytest.fixture(scope="session")
@@ -72,17 +97,37 @@ def clean_working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.fixture(autouse=True)
+def logs_of_commands_stay_theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that is run in this process sets up the logs; the loggers it used must not keep that for ever."""
+    configure: Any = structlog.configure
+
+    def configure_for_now(**options: Any) -> None:
+        configure(**options | {"cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", configure_for_now)
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture
 def run_settings() -> RunSettings:
     return RunSettings()
 
 
 @pytest.fixture
-async def world(tmp_path: Path, run_settings: RunSettings) -> AsyncIterator[World]:
+def watchers() -> list[Telemetry]:
+    """Who is told what happens in the world."""
+    return []
+
+
+@pytest.fixture
+async def world(tmp_path: Path, run_settings: RunSettings, watchers: list[Telemetry]) -> AsyncIterator[World]:
     """A whole engine over a real database and a scripted model."""
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = ScriptedCatalogue()
-    services = services_over(store, catalogue, ApiSettings(), run_settings=run_settings)
+    services = services_over(store, catalogue, ApiSettings(), run_settings=run_settings, watchers=watchers)
+    await services.runs.open()
     yield World(services, catalogue.provider)
     await services.runs.close()
     await store.close()

@@ -1,3 +1,3 @@
 """Tertulia: the self-hosted server for stateful agents and their conversations."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,34 +12,53 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.errors import error_response
 from tertulia.api.router import build_api
-from tertulia.domain.errors import StoreUnavailable, TertuliaError
+from tertulia.domain.errors import TertuliaError
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.chores import Chores
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.describing import Describer
 from tertulia.engine.history import Histories
+from tertulia.engine.images import Images
 from tertulia.engine.preview import Previews
-from tertulia.engine.recovery import end_unfinished
+from tertulia.engine.providers import StoredProviders
 from tertulia.engine.retention import prune_daily
-from tertulia.engine.runs import Runs, RunSettings
+from tertulia.engine.run_settings import RunSettings
+from tertulia.engine.runs import Runs
 from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.faults import Faults, no_faults
+from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store
-from tertulia.providers.catalogue import build_catalogue
+from tertulia.ports.telemetry import Happening, PoolUse, Telemetry
+from tertulia.ports.tool import Tool
+from tertulia.provider_settings import ProviderSettings
+from tertulia.providers.accounts import ProviderAccounts
+from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
 from tertulia.providers.local import LocalProvider
 from tertulia.settings import Settings, WebSettings
-from tertulia.store.event_log import LocalEventLog
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.event_log import StoredEventLog
+from tertulia.store.opening import open_database
+from tertulia.store.secrets import FernetSecrets
+from tertulia.telemetry.metrics import Metrics, Sources
+from tertulia.telemetry.opening import open_traces
 from tertulia.tools import builtin_tools
 from tertulia.tools.callback_sender import GuardedSender
+from tertulia.tools.image_fetcher import GuardedImages
 
 log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings) -> "Application":
-    """The server as an ASGI application; it opens its database when it starts and closes it when it stops."""
-    return Application(settings)
+def create_app(
+    settings: Settings, *, tools: Sequence[Tool] = (), faults: Faults = no_faults, worker: int = 0
+) -> "Application":
+    """The server as an ASGI application; it opens its database when it starts and closes it when it stops.
+
+    ``tools`` are offered beside the built-in ones; ``faults`` is for tests of what survives a crash. ``worker`` is the
+    number of this process among those behind one address.
+    """
+    return Application(settings, tools, faults, worker)
 
 
 class Application:
@@ -46,8 +67,13 @@ class Application:
     The API is built from open services, so no part of it ever meets one that is not there yet.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, tools: Sequence[Tool] = (), faults: Faults = no_faults, worker: int = 0
+    ) -> None:
         self._settings = settings
+        self._worker = worker
+        self._tools = tools
+        self._faults = faults
         self._api: FastAPI | None = None
         self._services: Services | None = None
 
@@ -55,7 +81,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif self._api is None:
-            raise StoreUnavailable("The server is starting.")
+            await error_response(503, "The server is starting.")(scope, receive, send)
         else:
             await self._api(scope, receive, send)
 
@@ -63,6 +89,11 @@ class Application:
     def active_runs(self) -> int:
         """How many replies are being made."""
         return self._services.runs.active if self._services else 0
+
+    def retire(self) -> None:
+        """Say that the server is about to stop; see :meth:`Runs.retire`."""
+        if self._services is not None:
+            self._services.runs.retire()
 
     async def drain(self, grace: float) -> None:
         """End what is running, so that every reader is told: by itself within ``grace`` seconds, or cancelled."""
@@ -72,30 +103,48 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         """The protocol of an ASGI server's life: a failed start is raised, for the command line to tell."""
         await receive()
-        services = self._services = await open_services(self._settings)
-        await services.runs.resume()
-        for run in await services.callbacks.unsent():
-            services.chores.begin(run)
+        metrics, traces = Metrics(self._worker), open_traces(self._worker)
+        services = self._services = await open_services(
+            self._settings, self._tools, self._faults, metrics, [traces.telemetry] if traces else []
+        )
+        await services.signals.start()
+        await services.runs.open()
+        telling = asyncio.create_task(services.callbacks.catch_up())
         pruning = asyncio.create_task(prune_daily(services.store, timedelta(seconds=self._settings.event_retention)))
+        looking = asyncio.create_task(services.providers.keep_up())
+        watching = asyncio.create_task(metrics.watch_loop())
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        pruning.cancel()
+        for task in (telling, pruning, looking, watching):
+            task.cancel()
         await close_services(services)
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def open_services(settings: Settings) -> Services:
+async def open_services(
+    settings: Settings,
+    tools: Sequence[Tool] = (),
+    faults: Faults = no_faults,
+    metrics: Metrics | None = None,
+    watchers: Sequence[Telemetry] = (),
+) -> Services:
     """Everything the API needs, open and recovered from whatever the last process left.
+
+    ``watchers`` are told what happens, beside ``metrics``.
 
     :raises DataDirectoryHeld: if another server uses the data directory.
     :raises StoreUnavailable: if the database cannot be opened.
     """
-    store = await open_sqlite(settings.database_path)
+    database = await open_database(settings)
+    store, signals = database.store, database.signals
     try:
-        await end_unfinished(store)
         local = LocalProvider(settings.providers.local)
         catalogue = build_catalogue(settings.providers, settings.default_model, others=(local,))
+        providers = stored_providers(settings, store, catalogue, signals)
+        await providers.open()
     except TertuliaError:
         await store.close()
         raise
@@ -110,6 +159,8 @@ async def open_services(settings: Settings) -> Services:
         approval_deadline=timedelta(seconds=settings.approval_deadline),
         queue_limit=settings.queue_limit,
         compaction_threshold=settings.compaction_threshold,
+        max_runs=settings.max_runs,
+        lease=settings.lease,
     )
     return services_over(
         store,
@@ -119,7 +170,40 @@ async def open_services(settings: Settings) -> Services:
         run_settings,
         description_model=settings.description_model,
         callback_secret=key.encode() if key else stored_secret(settings.data_dir / "callback.key"),
+        providers=providers,
+        signals=signals,
+        more_tools=tools,
+        faults=faults,
+        metrics=metrics,
+        watchers=watchers,
+        pool=database.pool,
     )
+
+
+def stored_providers(
+    settings: Settings, store: Store, catalogue: ProviderCatalogue, signals: Signals
+) -> StoredProviders:
+    """The providers in the store; those of the catalogue follow them."""
+    encryption = FernetSecrets(
+        settings.secret_keys, None if settings.postgres_url else settings.data_dir / "secret.key"
+    )
+    return StoredProviders(store, encryption, ProviderAccounts(catalogue, settings.providers), signals)
+
+
+@asynccontextmanager
+async def opened_providers(settings: Settings) -> AsyncGenerator[StoredProviders]:
+    """The providers in a database that no server has open, to be changed by the command line.
+
+    :raises DataDirectoryHeld: if a server has it open.
+    :raises StoreUnavailable: if the database cannot be opened.
+    """
+    store = (await open_database(settings)).store
+    catalogue = build_catalogue(settings.providers, None)
+    try:
+        yield stored_providers(settings, store, catalogue, NoSignals())
+    finally:
+        await catalogue.close()
+        await store.close()
 
 
 def stored_secret(path: Path) -> bytes:
@@ -131,7 +215,7 @@ def stored_secret(path: Path) -> bytes:
     return path.read_text().strip().encode()
 
 
-def services_over(
+def services_over(  # noqa: PLR0913  one for each part that is not made here
     store: Store,
     catalogue: Catalogue,
     settings: ApiSettings,
@@ -140,35 +224,81 @@ def services_over(
     *,
     description_model: str | None = None,
     callback_secret: bytes | None = None,
+    providers: StoredProviders | None = None,
+    signals: Signals | None = None,
+    more_tools: Sequence[Tool] = (),
+    faults: Faults = no_faults,
+    metrics: Metrics | None = None,
+    watchers: Sequence[Telemetry] = (),
+    pool: PoolUse | None = None,
 ) -> Services:
-    """The services over an open store and a catalogue. Without a secret, callbacks are signed with a new one."""
+    """The services over an open store and a catalogue.
+
+    Without a secret, callbacks are signed with a new one. Without ``providers``, none can be stored.
+    """
     web = web or WebSettings()
-    events = LocalEventLog(store)
-    histories = Histories(store)
-    tools = {tool.spec.id: tool for tool in builtin_tools(web)}
+    signals = signals or NoSignals()
+    if providers is None:
+        accounts = ProviderAccounts(ProviderCatalogue((), None), ProviderSettings())
+        providers = StoredProviders(store, FernetSecrets((), None), accounts, signals)
+    metrics = metrics or Metrics()
+    telemetry = told_to(metrics, *watchers)
+    events = StoredEventLog(store, signals, telemetry)
+    images = Images(GuardedImages(allow_private_addresses=web.allow_private_addresses))
+    histories = Histories(store, images)
+    tools = {tool.spec.id: tool for tool in (*builtin_tools(web), *more_tools)}
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
     callbacks = Callbacks(store, sender, callback_secret or secrets.token_bytes(32))
-    describers = [Describer(store, catalogue, description_model)] if description_model else []
+    describers = [Describer(store, catalogue, description_model, telemetry)] if description_model else []
     chores = Chores([callbacks.send, *(describer.describe for describer in describers)])
-    runs = Runs(store, events, catalogue, tools, histories, run_settings, chores)
+    runs = Runs(
+        store,
+        events,
+        catalogue,
+        tools,
+        histories,
+        run_settings,
+        chores,
+        signals=signals,
+        faults=faults,
+        telemetry=telemetry,
+    )
+    metrics.look_at(Sources(store=store, active_runs=lambda: runs.active, lag=lambda: events.lag, pool=pool))
     return Services(
         store=store,
         catalogue=catalogue,
         event_log=events,
         agents=Agents(store, catalogue, tools, runs),
-        conversations=Conversations(store, catalogue, runs, histories),
+        conversations=Conversations(store, catalogue, runs, histories, faults),
         runs=runs,
-        previews=Previews(store, catalogue, tools, run_settings or RunSettings()),
+        previews=Previews(store, catalogue, tools, images, run_settings or RunSettings()),
         callbacks=callbacks,
         chores=chores,
+        providers=providers,
+        signals=signals,
+        telemetry=telemetry,
+        metrics=metrics,
         tools=tools,
         settings=settings,
     )
+
+
+def told_to(*watchers: Telemetry) -> Telemetry:
+    """One that tells all of them."""
+    if len(watchers) == 1:
+        return watchers[0]
+
+    def tell(happening: Happening) -> None:
+        for watcher in watchers:
+            watcher(happening)
+
+    return tell
 
 
 async def close_services(services: Services) -> None:
     """End what is running, then let go of models and database."""
     await services.runs.close()
     await services.catalogue.close()
+    await services.signals.close()
     await services.store.close()
     log.info("stopped")

@@ -1,16 +1,17 @@
 """What a user can configure: read once from the environment and `.env`, checked, and never changed afterwards."""
 
+import base64
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from urllib.parse import unquote
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -20,69 +21,43 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tertulia.domain.provider_types import BY_PREFIX
+from tertulia.provider_settings import (
+    VARIABLES,
+    Endpoint,
+    LocalModels,
+    PlainUrl,
+    ProviderSettings,
+    VersionedUrl,
+    base_urls_of,
+    endpoints_of,
+    wrong_addresses,
+)
 
 PREFIX: Final = "TERTULIA_"
 ENV_FILE: Final = ".env"
+EMBEDDED_PG: Final = "embedded-pg"
+_SQLITE_URL: Final = re.compile(r"sqlite:///[^?]+")
+# The driver may be named, as in the URLs of other Python programs.
+_POSTGRES_URL: Final = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://(?=[^/]|/[^/])")
+_ENV_FILE_ENCODING: Final = "utf-8-sig"  # some editors begin a file of UTF-8 with a mark
+PROVIDER_VARIABLES: Final = "variables of providers"
+"""The field of these variables outside; no variable can have that name, so none is read for all of them."""
+
 EMBEDDED_MODEL: Final = "local/smollm2-135m-instruct"
 
-EndpointKind: TypeAlias = Literal[
-    "openai", "ollama", "vllm", "lmstudio", "llamacpp", "anthropic", "moonshot_coding", "compatible"
-]
-
-# The provider part of a model handle, for each kind of endpoint that has an address setting of its own.
-HANDLE_PREFIXES: Final[dict[EndpointKind, str]] = {
-    "openai": "openai",
-    "ollama": "ollama",
-    "vllm": "vllm",
-    "lmstudio": "lmstudio_openai",
-    "llamacpp": "llamacpp",
-    "anthropic": "anthropic",
-    "moonshot_coding": "moonshot_coding",
-}
-_RESERVED_NAMES: Final = {*HANDLE_PREFIXES, *HANDLE_PREFIXES.values(), "local", "letta"}
+_RESERVED_NAMES: Final = {*BY_PREFIX, "local", "letta"}
 _ENDPOINT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
-_ANTHROPIC_BASE_URL: Final = "https://api.anthropic.com"
-_MOONSHOT_CODING_BASE_URL: Final = "https://api.kimi.com/coding"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One configured server of models. They have the handles ``name/model``.
-
-    ``base_url`` ends without a slash, and in its version path where the server speaks an OpenAI dialect. ``models``
-    None means: ask the endpoint.
-    """
-
-    name: str
-    kind: EndpointKind
-    base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    models: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalModels:
-    """The models that run inside the server: the embedded one, and any GGUF file in ``directory``.
-
-    ``context`` is tokens, None for what each model was trained with, but at most 8,192.
-    """
-
-    directory: Path | None = None
-    threads: int = 1
-    context: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
-    """Everything the model providers are built from. Times are seconds."""
-
-    endpoints: tuple[Endpoint, ...] = ()
-    local: LocalModels = LocalModels()
-    connect_timeout: float = 10
-    idle_timeout: float = 300
-    retries: int = 2
+_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,48 +69,10 @@ class WebSettings:
     allow_private_addresses: bool = False
 
 
-def _checked_address(url: str) -> str:
-    """The address without a slash at its end.
-
-    :raises ValueError: if it is no http(s) address.
-    """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"'{url}' is not an address such as http://127.0.0.1:8080"
-        raise ValueError(message)
-    return parts._replace(path=parts.path.rstrip("/")).geturl()
-
-
-def _checked_base_url(url: str) -> str:
-    """The address without a slash at its end; one without a path gets ``/v1``, which every such server listens under.
-
-    :raises ValueError: if it is no http(s) address.
-    """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"'{url}' is not an address such as http://127.0.0.1:11434/v1"
-        raise ValueError(message)
-    path = parts.path.rstrip("/") or "/v1"
-    return parts._replace(path=path).geturl()
-
-
 def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(name.strip().rstrip("/") for name in value.split(",") if name.strip())
-
-
-def _checked_root(url: str) -> str:
-    """The address before the version path, which the Messages dialect counts to its own paths.
-
-    :raises ValueError: if it is no http(s) address.
-    """
-    return _checked_address(url).removesuffix("/v1")
-
-
-Address: TypeAlias = Annotated[str, AfterValidator(_checked_address)]
-BaseUrl: TypeAlias = Annotated[str, AfterValidator(_checked_base_url)]
-RootUrl: TypeAlias = Annotated[str, AfterValidator(_checked_root)]
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
@@ -147,9 +84,30 @@ class NamedEndpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: BaseUrl
+    base_url: VersionedUrl
     api_key: SecretStr | None = None
     models: tuple[str, ...] | None = None
+
+
+class _ProviderVariables(PydanticBaseSettingsSource):
+    """The variables of the table of providers, out of those that other sources have read already."""
+
+    def __init__(self, settings_class: type[BaseSettings], *read: Mapping[str, str | None]) -> None:
+        super().__init__(settings_class)
+        self._read = read
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return None, field_name, False  # the one field is filled by the call
+
+    def __call__(self) -> dict[str, Any]:
+        given: dict[str, str] = {}
+        for read in self._read:
+            for name, value in read.items():
+                if value:
+                    given.setdefault(name.upper(), value)
+        found = {name: given.get(PREFIX + name) or given.get(name) for name in VARIABLES}
+        return {PROVIDER_VARIABLES: {name: value for name, value in found.items() if value}}
 
 
 def _shared(name: str, *others: str) -> AliasChoices:
@@ -163,7 +121,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding="utf-8",
+        env_file_encoding=_ENV_FILE_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -174,17 +132,23 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8283
     data_dir: Path = Path("~/.tertulia")
-    db: str | None = None
+    db: Annotated[str | None, Field(repr=False)] = None
+    db_pool_size: Annotated[int, Field(ge=1, le=100)] = 8
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     api_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
     allowed_hosts: Names = ()
     cors_origins: Names = ()
+    shutdown_delay: Annotated[float, Field(ge=0)] = 0
     shutdown_grace: Annotated[int, Field(ge=0)] = 5
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
     approval_deadline: Annotated[int, Field(ge=1)] = 7 * 86_400
     queue_limit: Annotated[int, Field(ge=1)] = 100
+    max_runs: Annotated[int, Field(ge=1)] = 2000
+    lease: Annotated[float, Field(ge=1, le=600)] = 10
     compaction_threshold: Annotated[float, Field(ge=0.1, le=1)] = 0.9
     description_model: str | None = None
     event_retention: Annotated[int, Field(ge=60)] = 7 * 86_400
@@ -194,28 +158,28 @@ class Settings(BaseSettings):
     local_threads: Annotated[int, Field(ge=1)] = 1
     local_context: Annotated[int, Field(ge=512)] | None = None
 
-    openai_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("OPENAI_API_KEY"))
-    openai_base_url: BaseUrl | None = Field(
-        default=None, validation_alias=_shared("OPENAI_BASE_URL", "OPENAI_API_BASE")
-    )
-    ollama_base_url: BaseUrl | None = Field(default=None, validation_alias=_shared("OLLAMA_BASE_URL"))
-    vllm_api_base: BaseUrl | None = Field(default=None, validation_alias=_shared("VLLM_API_BASE"))
-    lmstudio_base_url: BaseUrl | None = Field(default=None, validation_alias=_shared("LMSTUDIO_BASE_URL"))
-    llamacpp_base_url: BaseUrl | None = Field(
-        default=None, validation_alias=_shared("LLAMACPP_BASE_URL", "LLAMA_CPP_BASE_URL")
-    )
-    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("ANTHROPIC_API_KEY"))
-    anthropic_base_url: RootUrl | None = Field(default=None, validation_alias=_shared("ANTHROPIC_BASE_URL"))
-    moonshot_coding_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("MOONSHOT_CODING_API_KEY"))
-    moonshot_coding_base_url: RootUrl | None = Field(default=None, validation_alias=_shared("MOONSHOT_CODING_BASE_URL"))
+    provider_variables: dict[str, SecretStr] = Field(default={}, validation_alias=PROVIDER_VARIABLES)
     endpoints: dict[str, NamedEndpoint] = {}
     model_connect_timeout: Annotated[float, Field(gt=0)] = 10
     model_idle_timeout: Annotated[float, Field(gt=0)] = 300
     model_retries: Annotated[int, Field(ge=0, le=10)] = 2
 
     exa_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("EXA_API_KEY"))
-    searxng_base_url: Address | None = Field(default=None, validation_alias=_shared("SEARXNG_BASE_URL"))
+    searxng_base_url: PlainUrl | None = Field(default=None, validation_alias=_shared("SEARXNG_BASE_URL"))
     allow_private_addresses: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings
+        read = [source.env_vars for source in (env_settings, dotenv_settings) if isinstance(source, EnvSettingsSource)]
+        return init_settings, env_settings, dotenv_settings, _ProviderVariables(settings_cls, *read)
 
     @field_validator("data_dir", "models_dir")
     @classmethod
@@ -224,10 +188,22 @@ class Settings(BaseSettings):
 
     @field_validator("db")
     @classmethod
-    def _sqlite_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"sqlite:///[^?]+", value):
-            message = f"'{_without_password(value)}' is not supported; this release takes sqlite:///path/to/file.db"
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is not None and not (
+            value == EMBEDDED_PG or _SQLITE_URL.fullmatch(value) or _POSTGRES_URL.match(value)
+        ):
+            message = (
+                f"'{_without_password(value)}' is not supported; name a database as sqlite:///path/to/file.db or "
+                f"postgresql://user:password@host/name, or {EMBEDDED_PG} for a PostgreSQL that the server runs itself"
+            )
             raise ValueError(message)
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _encryption_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _encryption_keys(value.get_secret_value())
         return value
 
     @field_validator("default_model", "description_model")
@@ -239,6 +215,14 @@ class Settings(BaseSettings):
         if not provider or not model:
             message = f"'{value}' is not a handle in the format provider/model-name"
             raise ValueError(message)
+        return value
+
+    @field_validator("provider_variables")
+    @classmethod
+    def _addresses(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        complaints = wrong_addresses({name: secret.get_secret_value() for name, secret in value.items()})
+        if complaints:
+            raise ValueError("\n  ".join(complaints))
         return value
 
     @field_validator("endpoints")
@@ -263,17 +247,48 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _shared_database(self) -> Self:
+        if self.workers > 1 and self.database_path is not None:
+            message = (
+                f"{self.workers} workers need a database that they can share, and SQLite is for one: "
+                f"name a PostgreSQL with TERTULIA_DB=postgresql://… or {EMBEDDED_PG}, or use 1 worker"
+            )
+            raise ValueError(message)
+        return self
+
     @property
-    def database_path(self) -> Path:
-        """The SQLite file."""
+    def database_path(self) -> Path | None:
+        """The SQLite file; None if the database is a PostgreSQL."""
         if self.db is None:
             return self.data_dir / "tertulia.db"
+        if not _SQLITE_URL.fullmatch(self.db):
+            return None
         return Path(unquote(self.db.removeprefix("sqlite:///"))).expanduser().absolute()
 
     @property
+    def postgres_url(self) -> str | None:
+        """The PostgreSQL that is to be used, as its own programs take it; None if there is none but our own."""
+        found = _POSTGRES_URL.match(self.db or "")
+        return f"postgresql://{self.db[found.end() :]}" if self.db and found else None
+
+    @property
+    def embedded_directory(self) -> Path:
+        """Where the PostgreSQL that the server runs itself has its files."""
+        return self.data_dir / EMBEDDED_PG
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys that credentials are encrypted under, the newest first, as base64 of the URL-safe alphabet."""
+        return _encryption_keys(self.secret_key.get_secret_value()) if self.secret_key else ()
+
+    @property
     def providers(self) -> ProviderSettings:
+        given = {name: secret.get_secret_value() for name, secret in self.provider_variables.items()}
         return ProviderSettings(
-            endpoints=(*self._known_endpoints(), *self._named_endpoints()),
+            endpoints=(*endpoints_of(given), *self._named_endpoints()),
+            base_urls=base_urls_of(given),
+            chatgpt_auth_base_url=given.get("CHATGPT_AUTH_BASE_URL"),
             local=LocalModels(directory=self.models_dir, threads=self.local_threads, context=self.local_context),
             connect_timeout=self.model_connect_timeout,
             idle_timeout=self.model_idle_timeout,
@@ -288,39 +303,36 @@ class Settings(BaseSettings):
             allow_private_addresses=self.allow_private_addresses,
         )
 
-    def _known_endpoints(self) -> tuple[Endpoint, ...]:
-        openai_key = _revealed(self.openai_api_key)
-        anthropic_key = _revealed(self.anthropic_api_key)
-        moonshot_key = _revealed(self.moonshot_coding_api_key)
-        openai = self.openai_base_url or (_OPENAI_BASE_URL if openai_key else None)
-        anthropic = self.anthropic_base_url or (_ANTHROPIC_BASE_URL if anthropic_key else None)
-        moonshot = self.moonshot_coding_base_url or (_MOONSHOT_CODING_BASE_URL if moonshot_key else None)
-        addresses: tuple[tuple[EndpointKind, str | None, str | None], ...] = (
-            ("openai", openai, openai_key),
-            ("ollama", self.ollama_base_url, None),
-            ("vllm", self.vllm_api_base, None),
-            ("lmstudio", self.lmstudio_base_url, None),
-            ("llamacpp", self.llamacpp_base_url, None),
-            ("anthropic", anthropic, anthropic_key),
-            ("moonshot_coding", moonshot, moonshot_key),
-        )
-        return tuple(
-            Endpoint(name=HANDLE_PREFIXES[kind], kind=kind, base_url=base_url, api_key=api_key)
-            for kind, base_url, api_key in addresses
-            if base_url
-        )
-
     def _named_endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(
             Endpoint(
                 name=name,
-                kind="compatible",
                 base_url=entry.base_url,
                 api_key=_revealed(entry.api_key),
                 models=entry.models,
             )
             for name, entry in self.endpoints.items()
         )
+
+
+def _encryption_keys(text: str) -> tuple[str, ...]:
+    """The keys, with commas between them, in one alphabet.
+
+    :raises ValueError: saying which is none, and how to make one.
+    """
+    keys = [key.strip().replace("+", "-").replace("/", "_") for key in text.split(",") if key.strip()]
+    for place, key in enumerate(keys, 1):
+        try:
+            size = len(base64.urlsafe_b64decode(key))
+        except ValueError:
+            size = 0
+        if size != _KEY_BYTES:
+            message = (
+                f"key {place} of {len(keys)} is not {_KEY_BYTES} bytes in base64; "
+                "this makes one: openssl rand -base64 32"
+            )
+            raise ValueError(message)
+    return tuple(keys)
 
 
 def is_loopback(host: str) -> bool:
@@ -335,6 +347,8 @@ def is_loopback(host: str) -> bool:
 
 def variable_names(field_name: str) -> tuple[str, ...]:
     """The environment variables a field is read from, the preferred one first."""
+    if field_name == "provider_variables":
+        return tuple(prefixed for name in VARIABLES for prefixed in (name, PREFIX + name))
     alias = Settings.model_fields[field_name].validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(choice) for choice in alias.choices)
@@ -354,7 +368,7 @@ def variable_in_use(field_name: str) -> str:
 
 
 def _given_variables() -> dict[str, str | None]:
-    return {**dotenv_values(ENV_FILE), **os.environ}
+    return {**dotenv_values(ENV_FILE, encoding=_ENV_FILE_ENCODING), **os.environ}
 
 
 def unknown_variables() -> list[str]:
@@ -368,4 +382,4 @@ def _revealed(secret: SecretStr | None) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    return re.sub(r"^([a-z0-9+]*:/*)?.*@", r"\1***@", url)

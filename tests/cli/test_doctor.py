@@ -1,38 +1,11 @@
 import json
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tertulia.cli import check_local, main
-
-
-@contextmanager
-def answering(status: int, body: object, wanted_key: str | None = None) -> Generator[str]:
-    """An HTTP server on loopback that gives every GET the same answer, 401 without the key; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            refused = wanted_key is not None and self.headers["Authorization"] != f"Bearer {wanted_key}"
-            data = json.dumps(body).encode()
-            self.send_response(401 if refused else status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the inherited name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+from tests.support.plain_server import answering
 
 
 @pytest.fixture
@@ -75,7 +48,7 @@ def test_a_wrong_key_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("OPENAI_API_KEY", "wrong-key")
         result = doctor()
     assert result.exit_code == 1
-    assert "refuses the key (HTTP 401); set OPENAI_API_KEY" in line(result, "openai")
+    assert "did not accept the API key. Set OPENAI_API_KEY" in line(result, "openai")
     assert "wrong-key" not in result.output
 
 
@@ -88,10 +61,20 @@ def test_the_messages_dialect_is_asked_in_its_own_way(monkeypatch: pytest.Monkey
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         assert f"{url} answers, key accepted, claude-x" in line(doctor(), "anthropic")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "wrong")
-        assert "refuses the key (HTTP 401); set ANTHROPIC_API_KEY" in line(doctor(), "anthropic")
+        assert "did not accept the API key. Set ANTHROPIC_API_KEY" in line(doctor(), "anthropic")
     with answering(404, {}) as url:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
-        assert f"{url}/v1/models is not there (HTTP 404); the address ends before /v1" in line(doctor(), "anthropic")
+        assert f"There is no Messages service at {url}" in line(doctor(), "anthropic")
+
+
+@pytest.mark.usefixtures("data_dir")
+def test_credentials_that_are_no_key_are_told_as_accepted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with answering(200, {"modelSummaries": [], "inferenceProfileSummaries": []}) as url:
+        monkeypatch.setenv("BEDROCK_BASE_URL", url)
+        assert f"{url} answers, key accepted, no models yet" in line(doctor(), "bedrock")
 
 
 @pytest.mark.usefixtures("data_dir")
@@ -107,7 +90,7 @@ def test_an_endpoint_that_is_down_is_broken(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("data_dir")
 @pytest.mark.parametrize(
     ("status", "body", "complaint"),
-    [(404, {}, "usually ends in /v1"), (200, ["x"], "lists no models"), (500, {}, "HTTP 500")],
+    [(404, {}, "check the base URL"), (200, ["x"], "sent no list of models"), (500, {}, "failed with status 500")],
 )
 def test_an_endpoint_that_is_no_model_server_is_broken(
     monkeypatch: pytest.MonkeyPatch, status: int, body: object, complaint: str

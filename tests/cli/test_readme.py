@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.cli.serve import serve
+from tertulia.domain.provider_types import PROVIDER_TYPES, ProviderType
 from tertulia.settings import Settings, variable_names
 
 README = Path(__file__).parents[2] / "README.md"
@@ -11,9 +12,16 @@ ROWS = {
     variable: (option, default)
     for variable, option, default in re.findall(r"^\| `(\w+)` \|(.*?)\|(.*?)\|", README.read_text(), re.MULTILINE)
 }
+FIELDS = [name for name in Settings.model_fields if name != "provider_variables"]
 
 
-@pytest.mark.parametrize("field_name", Settings.model_fields)
+@pytest.mark.parametrize("row", PROVIDER_TYPES, ids=lambda row: row.name)
+def test_every_type_of_provider_is_told_with_what_to_set(row: ProviderType) -> None:
+    how = f"`{row.login}`" if row.login else ", ".join(f"`{name}`" for name in row.needs)
+    assert f"| {row.title} | {how} | `{row.name}/<model>` |" in README.read_text()
+
+
+@pytest.mark.parametrize("field_name", FIELDS)
 def test_every_setting_has_a_row_under_one_of_its_names(field_name: str) -> None:
     assert any(name in ROWS for name in variable_names(field_name))
 
@@ -28,7 +36,7 @@ def test_every_option_is_in_its_setting_s_row() -> None:
     assert {variable: option.strip(" `") for variable, (option, _) in ROWS.items() if option.strip()} == options
 
 
-@pytest.mark.parametrize("field_name", Settings.model_fields)
+@pytest.mark.parametrize("field_name", FIELDS)
 def test_the_defaults_are_true(field_name: str) -> None:
     default = Settings.model_fields[field_name].default
     told = next(ROWS[name][1].strip(" `") for name in variable_names(field_name) if name in ROWS)

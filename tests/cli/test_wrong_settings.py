@@ -52,6 +52,13 @@ def test_a_data_directory_that_cannot_be_made_is_refused(data_dir: Path) -> None
     assert_refused(tertulia("serve", "--port", "0"), f"cannot make the data directory {data_dir}")
 
 
+def test_an_env_file_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes("OPENAI_API_KEY=clé\n".encode("latin-1"))
+    for command in ("serve", "doctor"):
+        assert_refused(tertulia(command), ".env: it is not UTF-8", "save it as UTF-8")
+
+
 def test_every_wrong_setting_is_named_by_what_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_BASE_URL", "localhost")
     monkeypatch.setenv("TERTULIA_LOCAL_THREADS", "none")
@@ -69,3 +76,7 @@ def test_endpoints_that_are_no_json_are_refused(monkeypatch: pytest.MonkeyPatch)
 def test_an_unknown_field_of_an_endpoint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERTULIA_ENDPOINTS", '{"lab": {"base_url": "http://h", "key": "k"}}')
     assert_refused(tertulia("doctor"), "TERTULIA_ENDPOINTS.lab.key: ")
+
+
+def test_several_workers_on_sqlite_are_refused() -> None:
+    assert_refused(tertulia("serve", "--workers", "2"), "2 workers need a database that they can share", "embedded-pg")

@@ -85,6 +85,16 @@ def test_a_turn_with_tool_calls_of_the_client_finishes(letta: LettaCode, endpoin
     assert "hello.txt" in last.tool_results["call_3"]
 
 
+def test_a_provider_is_connected_changed_and_used(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
+    for key in ("sk-first", "sk-second"):
+        ran = letta.run("connect", "openai-compatible", "--base-url", endpoint.url, "--api-key", key)
+        assert (ran.returncode, "Connected" in ran.stdout) == (0, True), ran
+    endpoint.script(text("by another key"))
+    told = letta.ask("Say something.", "--new-agent", "--model", "lc-openai-compatible/gpt-4o-mini")
+    assert told["result"] == "by another key"
+    assert endpoint.requests[0].headers["authorization"] == "Bearer sk-second"
+
+
 def test_tools_of_both_sides_can_be_called_at_once(letta: LettaCode, endpoint: OpenAIEndpoint) -> None:
     endpoint.script(
         calls(

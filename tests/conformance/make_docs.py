@@ -43,6 +43,15 @@ A client that knows nothing of these sees no difference.
   `rollback`. `enqueue` waits its turn (`TERTULIA_QUEUE_LIMIT` messages may), `interrupt` cancels the running run and
   keeps what it said so far, `rollback` cancels it and takes back what it added. The body goes before the header, both
   before the agent. A run that waits has the status `created`.
+- **Fallback models.** `fallback_models`, a list of handles, of an agent or a conversation (in the SDK
+  `extra_body={"fallback_models": ["openai/gpt-4o-mini"]}`): they are asked in order where the model is overloaded,
+  rate limited or out of reach before it said anything. The conversation's go before the agent's. `model` of a step and
+  of a message is the one that answered.
+- **Runs that are gone on with.** Where a server died or was stopped under a run, its stream has an `event_message` of
+  the `event_type` `resumed`, and frame numbers leave out 1,000; [api](api.md) says which frames are void then.
+- **Failed tries.** A step and its trace have `failed_tries` where a call of a model failed and was made again: `model`,
+  `error_type`, `message`, `detail`, and `delay`, the seconds until the same model was asked again, or null where the
+  next one was.
 - **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists the calls that wait for an answer.
   They count as denied when a message comes later than `TERTULIA_APPROVAL_DEADLINE`.
 - **Compaction can be undone.** `POST /v1/conversations/{conversation_id}/compact/undo` shows the model again what the
@@ -63,6 +72,11 @@ A client that knows nothing of these sees no difference.
   `error` and `metadata`. Five tries are made in about two and a half minutes; the run's `callback_…` fields tell how
   it went.
 - **Streams are kept** for `TERTULIA_EVENT_RETENTION`; going on with an older one is 410. Messages are kept.
+- **Stored providers.** `/v1/providers/` has the paths and shapes of Letta's API reference. `api_key` is needed only
+  where a provider's public address is used, and may be left out of a change. `base_url` may be an address of the
+  server's own network: whoever has the server's key is trusted with what it can reach, and checks show nothing of an
+  answer but the kind of failure. Credentials are encrypted under `TERTULIA_SECRET_KEY` (several keys with commas, the
+  first encrypts; at start everything is brought under it) or under `secret.key` in the data directory.
 - **Isolated blocks.** `isolated_block_labels` when a conversation is created, `isolated_block_ids` and `hidden` in
   every conversation.
 """

@@ -22,7 +22,11 @@ CONTRACT_FILE = Path(__file__).parent / "contract" / "letta-client-1.12.1.json"
 # What we send beyond the SDK's schema, by schema. Everything else unknown is a mistake.
 ALLOWED_EXTRA: dict[str, frozenset[str]] = {
     # Other releases of the SDK know these two.
-    "Conversation": frozenset({"isolated_block_ids", "hidden"}),
+    "Conversation": frozenset({"isolated_block_ids", "hidden", "fallback_models"}),
+    # Said only of those that have any.
+    "AgentState": frozenset({"fallback_models"}),
+    "Step": frozenset({"failed_tries"}),
+    "ProviderTrace": frozenset({"failed_tries"}),
     # How a summary was made, which nobody else tells.
     "CompactionStats": frozenset({"mode", "method", "model", "failure", "summarizer_tokens"}),
     # `version` is the API level clients look for; our own release stands beside it.

@@ -71,7 +71,7 @@ def test_a_strange_id_is_404_or_422(http: httpx.Client, strange: str) -> None:
 
 @requirement("bad-input.unknown-model")
 @pytest.mark.parametrize(
-    ("model", "says"), [("nobody/model", "nobody"), ("ollama/llama3", "OLLAMA_BASE_URL"), ("vllm/x", "VLLM_API_BASE")]
+    ("model", "says"), [("nobody/model", "nobody"), ("ollama/llama3", "OLLAMA_BASE_URL"), ("vllm/x", "VLLM_BASE_URL")]
 )
 def test_a_model_of_a_provider_that_is_not_configured_is_400_and_says_what_to_set(
     client: Letta, agent: AgentState, model: str, says: str

@@ -29,7 +29,7 @@ def patient(mortal: ServerProcess, recorder: Recorder) -> Iterator[Letta]:
 
 @requirement("crash.in-the-middle-of-a-stream")
 @pytest.mark.parametrize("stream_tokens", [True, False])
-def test_after_a_kill_in_the_middle_of_a_stream_the_next_message_works_at_once(
+def test_after_a_kill_in_the_middle_of_a_stream_the_reply_is_made_again_and_the_next_message_works(
     mortal: ServerProcess, patient: Letta, endpoint: OpenAIEndpoint, stream_tokens: bool
 ) -> None:
     agent = patient.agents.create(model=MODEL)
@@ -39,7 +39,7 @@ def test_after_a_kill_in_the_middle_of_a_stream_the_next_message_works_at_once(
     before = history(patient, conversation.id)
 
     gate = Gate()
-    endpoint.script([Send({"content": "half "}), Pause(gate)], text("third answer"))
+    endpoint.script([Send({"content": "half "}), Pause(gate)], text("second answer"), text("third answer"))
     events = patient.conversations.messages.create(
         conversation.id, input="second question", stream_tokens=stream_tokens
     )
@@ -50,12 +50,16 @@ def test_after_a_kill_in_the_middle_of_a_stream_the_next_message_works_at_once(
         list(events)
     mortal.start()
 
-    run = patient.runs.retrieve(ping.run_id)
-    assert run.status == "failed"
+    with patient.runs.messages.stream(path_run_id=ping.run_id, starting_after=0) as resumed:
+        told = list(resumed)
+    assert of_type(told, "event_message")[0].event_type == "resumed"
+    assert spoken(told).endswith("second answer")
+    assert patient.runs.retrieve(ping.run_id).status == "completed"
     assert list(patient.runs.list(agent_id=agent.id, active=True)) == []
     kept = history(patient, conversation.id)
     assert kept[: len(before)] == before
     assert of_type(kept, "user_message")[-1].content == "second question"
+    assert of_type(kept, "assistant_message")[-1].content == "second answer"
     assert answer(send(patient, conversation.id, "third question")) == "third answer"
     assert "first answer" in str(endpoint.requests[-1].body)
 
@@ -67,7 +71,7 @@ def test_a_finished_tool_call_survives_a_kill_and_is_not_repeated(
     agent = patient.agents.create(model=MODEL, memory_blocks=[{"label": "notes", "value": "start"}])
     gate = Gate()
     append = calls(call("memory_insert", {"label": "notes", "new_string": "tea"}, "call_1"))
-    endpoint.script(append, [Pause(gate)], text("back"))
+    endpoint.script(append, [Pause(gate)], text("back"), text("on"))
     events = patient.agents.messages.create(agent.id, input="remember tea", streaming=True)
     seen = [next(events) for _ in range(3)]
     assert types(seen) == ["ping", "tool_call_message", "tool_return_message"]
@@ -77,7 +81,10 @@ def test_a_finished_tool_call_survives_a_kill_and_is_not_repeated(
         list(events)
     mortal.start()
 
-    assert answer(send(patient, "default", "go on", agent_id=agent.id)) == "back"
+    ping: Any = seen[0]
+    with patient.runs.messages.stream(path_run_id=ping.run_id, starting_after=0) as resumed:
+        assert spoken(list(resumed)) == "back"
+    assert answer(send(patient, "default", "go on", agent_id=agent.id)) == "on"
     assert endpoint.requests[-1].tool_results.keys() == {"call_1"}
     assert patient.agents.blocks.retrieve("notes", agent_id=agent.id).value == "start\ntea"
 
@@ -106,7 +113,7 @@ def test_a_message_that_waited_its_turn_is_answered_after_a_kill(
     agent = patient.agents.create(model=MODEL)
     conversation = patient.conversations.create(agent_id=agent.id)
     gate = Gate()
-    endpoint.script([Pause(gate)], text("at last"))
+    endpoint.script([Pause(gate)], text("first"), text("at last"))
     options: Any = {"background": True, "extra_body": {"busy_policy": "enqueue"}}
     running = patient.conversations.messages.create(conversation.id, input="first", **options)
     gate.wait_reached()

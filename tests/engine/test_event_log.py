@@ -136,3 +136,38 @@ async def test_a_run_that_was_deleted_takes_no_other_runs_events_along(store: St
     writing.stored(chunk)
     writing.close()
     assert [seq for seq, _ in await _read(log, kept.id)] == [1, 2]
+
+
+async def test_a_reader_that_was_shown_what_is_not_stored_does_not_go_on_in_what_another_worker_stored(
+    store: Store,
+) -> None:
+    run, mine, others = await store_run(store), StoredEventLog(store), StoredEventLog(store)
+    live = mine.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    live.append(_delta("never stored"))
+    async with aclosing(mine.follow(run.id)) as batches:
+        shown = await anext(batches)
+        assert [seq for seq, _ in shown] == [1, 2]
+        live.lose()
+        live.close()
+        taken = others.open(run.id)
+        chunk = taken.stage(RunStarted(run.id, 1.0), _delta("stored"), _delta("too"), Ended())
+        assert chunk is not None
+        await store.write(lambda tx: tx.events.append(run.id, chunk))
+        assert [batch async for batch in batches] == []
+    assert [seq for seq, _ in await _read(mine, run.id)] == [1, 2, 3, 4]
+
+
+async def test_what_is_staged_waits_for_what_is_on_its_way(store: Store) -> None:
+    run, log = await store_run(store), StoredEventLog(store)
+    live = log.open(run.id)
+    live.append(RunStarted(run.id, 1.0))
+    await _stored(store, run.id)  # the flush may have an answer to come still
+    await live.settle()
+    chunk = live.stage(Ended())
+    assert chunk is not None
+    assert (chunk.first, chunk.last) == (2, 2)
+    await store.write(lambda tx: tx.events.append(run.id, chunk))
+    live.stored(chunk)
+    live.close()
+    assert [seq for seq, _ in await _read(log, run.id)] == [1, 2]

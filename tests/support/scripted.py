@@ -57,6 +57,7 @@ class ScriptedProvider:
         self.requests: list[ModelRequest] = []
         self.open = 0
         self.gives_logprobs = False
+        self.takes_image_urls = True
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
         self.requests.append(request)

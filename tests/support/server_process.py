@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,8 +28,9 @@ def free_port() -> int:
 class ServerProcess:
     """Use as a context manager: it is ready when entered and gone when left. `environment` adds to this process's."""
 
-    def __init__(self, data_dir: Path, environment: dict[str, str]) -> None:
+    def __init__(self, data_dir: Path, environment: dict[str, str], *, module: str = "tertulia") -> None:
         self._data_dir = data_dir
+        self._module = module
         self._environment = os.environ | {"TERTULIA_LOG_LEVEL": "warning"} | environment
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,6 +39,11 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -51,7 +58,12 @@ class ServerProcess:
         self.stop()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tertulia", "serve", "--port", str(self._port)]
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it, without waiting for it."""
+        command = [sys.executable, "-m", self._module, "serve", "--port", str(self._port)]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--data-dir", str(self._data_dir)],
@@ -60,13 +72,35 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self._wait_until_ready(self._process)
 
     def kill(self) -> None:
         """`kill -9`: no handler runs, nothing is flushed."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(READY_TIMEOUT)
+
+    def terminate(self) -> None:
+        """Tell it to stop, without waiting for it."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait_until_dead(self) -> None:
+        """Wait for the process to die by itself."""
+        assert self._process is not None
+        self._process.wait(READY_TIMEOUT)
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing more until it is continued."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is None or self._process.poll() is not None:
@@ -77,7 +111,9 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def wait_until_ready(self) -> None:
+        process = self._process
+        assert process is not None
         # A process says that it listens only by answering; the event is never set and paces the attempts.
         pace = threading.Event()
         with httpx.Client(transport=httpx.HTTPTransport(verify=False), timeout=5) as client:

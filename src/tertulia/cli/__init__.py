@@ -1,4 +1,4 @@
-"""The command line: serve, demo and doctor."""
+"""The command line: serve, demo, doctor, migrate, login and logout."""
 
 from importlib import import_module
 from typing import Final
@@ -12,6 +12,9 @@ from tertulia import __version__
 _COMMANDS: Final = {
     "demo": "tertulia.cli.demo.command",
     "doctor": "tertulia.cli.doctor",
+    "login": "tertulia.cli.login",
+    "logout": "tertulia.cli.login",
+    "migrate": "tertulia.cli.migrate",
     "serve": "tertulia.cli.serve",
 }
 

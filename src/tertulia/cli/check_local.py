@@ -1,5 +1,6 @@
 """Checks of what runs inside the server: its models, the tokenizer, and the default model."""
 
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Final
 
@@ -13,8 +14,9 @@ _LOCAL: Final = "local"
 _MEGABYTE: Final = 1024 * 1024
 
 
-def check_local(settings: Settings) -> list[Finding]:
-    return [_runtime(), _weights(), _models_dir(settings), _default_model(settings), _tokenizer()]
+def check_local(settings: Settings, stored: Collection[str]) -> list[Finding]:
+    """``stored`` are the names of the stored providers that can be used."""
+    return [_runtime(), _weights(), _models_dir(settings), _default_model(settings, stored), _tokenizer()]
 
 
 def _runtime() -> Finding:
@@ -45,11 +47,11 @@ def _models_dir(settings: Settings) -> Finding:
     return Finding("ok", subject, f"{directory}: {', '.join(files) or 'no GGUF file yet'}")
 
 
-def _default_model(settings: Settings) -> Finding:
+def _default_model(settings: Settings, stored: Collection[str]) -> Finding:
     """Whether agents that are created without a model can answer; broken only if no other model could either."""
     handle, subject = settings.default_model, "default model"
     provider, name = split_handle(handle) or ("", "")
-    endpoints = {endpoint.name for endpoint in settings.providers.endpoints}
+    endpoints = {*(endpoint.name for endpoint in settings.providers.endpoints), *stored}
     local = set(find_models(settings.models_dir)) if runtime_installed() else set[str]()
     if provider in endpoints or (provider == _LOCAL and name in local):
         return Finding("ok", subject, handle)

@@ -23,9 +23,19 @@ def check_server(settings: Settings) -> list[Finding]:
         _access(settings),
         _listener(settings),
         _data_dir(settings.data_dir),
-        _database(settings.database_path),
-        _full_text_search(),
+        *_databases(settings),
     ]
+
+
+def _databases(settings: Settings) -> list[Finding]:
+    path = settings.database_path
+    if path is not None:
+        return [_database(path), _full_text_search()]
+    # asyncpg and SQLAlchemy are not needed for anything else here.
+    from tertulia.cli.check_postgres import check_embedded, check_postgres  # noqa: PLC0415
+
+    url = settings.postgres_url
+    return [check_embedded(settings.embedded_directory) if url is None else check_postgres(url, settings.db_pool_size)]
 
 
 def _env_file() -> Finding:

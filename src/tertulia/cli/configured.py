@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from tertulia.cli.problems import Problem
-from tertulia.settings import Settings, field_of, variable_in_use
+from tertulia.settings import ENV_FILE, PROVIDER_VARIABLES, Settings, field_of, variable_in_use
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -23,7 +23,11 @@ _OPTIONS = (
         metavar="DIR",
         help="Where the server keeps its data.  [TERTULIA_DATA_DIR; default: ~/.tertulia]",
     ),
-    click.option("--db", metavar="URL", help="Database.  [TERTULIA_DB; default: tertulia.db in the data directory]"),
+    click.option(
+        "--db",
+        metavar="URL",
+        help="sqlite:///…, postgresql://… or embedded-pg.  [TERTULIA_DB; default: tertulia.db in the data directory]",
+    ),
     click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
@@ -52,6 +56,10 @@ def load_settings(options: dict[str, Any]) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return Settings(**given)
+    except UnicodeDecodeError as error:
+        raise Problem(
+            f"the settings are not usable:\n  {ENV_FILE}: it is not UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from error
     except ValidationError as error:
         raise Problem(
             "\n  ".join(
@@ -73,6 +81,8 @@ def _complaint(location: tuple[int | str, ...], message: str, options: Collectio
     if not location:
         return reason
     name, *inner = (str(part) for part in location)
+    if name == PROVIDER_VARIABLES:
+        return reason  # it names the variables itself
     field_name = field_of(name) or name
     said = f"--{field_name.replace('_', '-')}" if field_name in options else variable_in_use(field_name)
     return f"{'.'.join([said, *inner])}: {reason}"

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from tertulia import __version__
 from tertulia.cli.check_endpoints import check_endpoints
 from tertulia.cli.check_local import check_local
 from tertulia.cli.check_server import check_server
+from tertulia.cli.check_stored import check_stored
 from tertulia.cli.configured import load_settings, server_options
 from tertulia.cli.findings import Finding, Verdict
 from tertulia.cli.logs import configure_logs
@@ -32,15 +34,20 @@ def doctor(**options: Any) -> None:
     click.echo(f"Tertulia {__version__} on Python {platform.python_version()}, {platform.platform()}")
     server = check_server(settings)
     _report("Server", server)
-    local = check_local(settings)
+    stored = check_stored(settings)
+    local = check_local(settings, {finding.subject for finding in stored if finding.verdict == "ok"})
     _report("Models inside the server", local)
     endpoints = check_endpoints(settings)
     _report("Model servers", endpoints)
-    broken = sum(finding.verdict == "fail" for finding in (*server, *local, *endpoints))
-    if broken:
+    if stored:
+        _report("Stored providers", stored)
+    verdicts = Counter(finding.verdict for finding in (*server, *local, *endpoints, *stored))
+    if broken := verdicts["fail"]:
         click.echo(f"\n{broken} {'thing is' if broken == 1 else 'things are'} broken.")
         sys.exit(1)
-    click.echo("\nAll good. Start with: tertulia serve")
+    odd = verdicts["warn"]
+    state = f"{odd} {'thing' if odd == 1 else 'things'} to look at." if odd else "All good."
+    click.echo(f"\n{state} Start with: tertulia serve")
 
 
 def _report(heading: str, findings: Iterable[Finding]) -> None:

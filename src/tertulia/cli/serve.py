@@ -1,4 +1,4 @@
-"""`tertulia serve`: one server process, from the checked settings to the graceful stop."""
+"""`tertulia serve`: from the checked settings to the graceful stop, in this process or in workers of it."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,9 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Generator
+from types import FrameType
 from typing import Any, Final
 
 import click
@@ -18,13 +20,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tertulia import __version__
 from tertulia.cli.configured import load_settings, server_options
 from tertulia.cli.logs import configure_logs
+from tertulia.cli.parent import Parent
 from tertulia.cli.problems import Problem
+from tertulia.cli.supervisor import Supervisor
 from tertulia.domain.errors import TertuliaError
-from tertulia.settings import Settings, unknown_variables
+from tertulia.settings import EMBEDDED_PG, Settings, unknown_variables
+from tertulia.store import embedded_pg
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75
 """Seconds an idle connection is kept: longer than proxies and clients keep theirs, so that it is they who close it."""
+_TIDYING: Final = 5
+"""Seconds that a worker gets for everything else there is to do when it stops."""
 _LAST_WORDS: Final = 3
 """Seconds that readers get to be told of the end of replies that were cut off."""
 
@@ -33,17 +40,72 @@ log = structlog.get_logger(__name__)
 
 @click.command()
 @server_options
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Processes that serve together; more than 1 need PostgreSQL.  [TERTULIA_WORKERS; default: 1]",
+)
 def serve(**options: Any) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
     # What is made while starting stays, so looking for garbage in it is a seventh of the start, for nothing.
     gc.disable()
     settings = load_settings(options)
     configure_logs(settings.log_level, settings.log_format)
+    parent = Parent.of_this_process()
+    if parent is not None:
+        _work(settings, parent)
+        return
     for name in unknown_variables():
         log.warning("unknown setting", variable=name, hint="nothing reads it; see `tertulia doctor`")
     with listening_socket(settings.host, settings.port) as listener:
         make_data_dir(settings)
-        run(settings, listener)
+        if settings.workers > 1:
+            _supervise(settings, listener)
+        else:
+            run(settings, listener)
+
+
+def _work(settings: Settings, parent: Parent) -> None:
+    """Be one of several: the supervisor speaks to the user."""
+    try:
+        with parent.listener as listener:
+            run(settings, listener, parent)
+    except Problem as problem:
+        parent.tell_failure(problem.message)
+        sys.exit(Problem.exit_code)
+
+
+def _supervise(settings: Settings, listener: socket.socket) -> None:
+    gc.enable()
+    os.umask(0o077)
+
+    def on_ready() -> None:
+        click.echo(_ready_line(settings, listener, f" with {settings.workers} workers"))
+
+    async def supervise() -> None:
+        patience = settings.shutdown_delay + settings.shutdown_grace + _LAST_WORDS + _TIDYING
+        await Supervisor(listener, settings.workers, patience, on_ready).run()
+
+    with _embedded_database(settings):
+        asyncio.run(supervise())
+
+
+@contextlib.contextmanager
+def _embedded_database(settings: Settings) -> Generator[None]:
+    """Keep a database of our own running, from before the first worker until after the last.
+
+    :raises Problem: if it does not start.
+    """
+    if settings.db != EMBEDDED_PG:
+        yield
+        return
+    try:
+        server = embedded_pg.start(settings.embedded_directory)
+    except TertuliaError as error:
+        raise Problem(str(error)) from error
+    with contextlib.closing(server):
+        yield
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -77,15 +139,16 @@ def make_data_dir(settings: Settings) -> None:
 
     :raises Problem: if they cannot be made.
     """
-    for directory in (settings.data_dir, settings.database_path.parent):
+    database = settings.database_path
+    for directory in (settings.data_dir, *([database.parent] if database else [])):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise Problem(f"cannot make the data directory {directory}: {error.strerror}") from error
 
 
-def run(settings: Settings, listener: socket.socket) -> None:
-    """Serve on the socket until a signal says stop.
+def run(settings: Settings, listener: socket.socket, parent: Parent | None = None) -> None:
+    """Serve on the socket until a signal says stop, or the parent has died.
 
     :raises Problem: if the application cannot start for a reason the user can mend.
     """
@@ -94,7 +157,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
     from tertulia.app import create_app  # noqa: PLC0415
 
     try:
-        application = create_app(settings)
+        application = create_app(settings, worker=parent.place if parent else 0)
     except TertuliaError as error:
         raise Problem(str(error)) from error
     app = StartupWatch(application)
@@ -111,20 +174,24 @@ def run(settings: Settings, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
     )
-    url = _url(settings.host, listener)
+    ready = _ready_line(settings, listener)
 
     def on_ready() -> None:
-        click.echo(f"Tertulia {__version__} is ready at {url}")
+        if parent is None:
+            click.echo(ready)
+        else:
+            parent.tell_ready()
+            parent.when_gone(server.stop)
         gc.freeze()
         gc.enable()
 
     async def on_stop() -> None:
         grace = settings.shutdown_grace
-        if application.active_runs:
+        if application.active_runs and parent is None:
             click.echo(f"Stopping. Replies get {grace:g} s to end; Ctrl-C again stops at once.", err=True)
         await application.drain(grace)
 
-    server = _Server(config, on_ready, on_stop)
+    server = _Server(config, on_ready, on_stop, application.retire, settings.shutdown_delay)
     try:
         server.run(sockets=[listener])
     except SystemExit as stop:  # how uvicorn reports a failed start
@@ -133,26 +200,50 @@ def run(settings: Settings, listener: socket.socket) -> None:
         raise Problem(str(app.failure)) from stop
 
 
-def _url(host: str, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _ready_line(settings: Settings, listener: socket.socket, how: str = "") -> str:
+    host, port = settings.host, listener.getsockname()[1]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"Tertulia {__version__} is ready at {url}{how}"
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server that says when it is ready, and for which a signal is a normal way to end."""
+    """Uvicorn's server that says when it is ready, and for which a signal is a normal way to end.
+
+    When it is told to stop it retires, and takes requests for ``delay`` seconds more.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], Coroutine[Any, Any, None]]
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], Coroutine[Any, Any, None]],
+        retire: Callable[[], None],
+        delay: float,
     ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._retire = retire
+        self._delay = delay
+        self._hurried = asyncio.Event()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            self._hurried.set()
+
+    def stop(self) -> None:
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._retire()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._delay):
+                await self._hurried.wait()
         # The replies end while the inherited method waits for their readers, whom it would cut off afterwards.
         ending = asyncio.create_task(self._on_stop())
         await super().shutdown(sockets)
