@@ -6,6 +6,7 @@ advance, the request searched for two fields instead of parsed. It prints `{"por
     POST /v1/chat/completions   streaming and whole replies; the model's name says which (see `endpoint_replies`)
     GET  /v1/models
     GET  /last                  the body of the last completion request, byte for byte
+    POST /DIALECT/Ntokens/Nus/… a stream of N tokens in one of the dialects, so many microseconds apart
 """
 
 import argparse
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import cast
 
+from bench import dialect_replies
 from bench import endpoint_replies as replies
 from bench.eventloop import run
 
@@ -91,6 +93,9 @@ class Endpoint(asyncio.Protocol):
             self._complete(body)
         elif head.startswith(b"GET /v1/models "):
             self._write(replies.model_list())
+        elif stream := dialect_replies.asked(head):
+            dialect, tokens, gap = stream
+            self._go_on(_Reply(deque(dialect_replies.writes(dialect, tokens)), gap))
         elif head.startswith(b"GET /last "):
             self._write(replies.http_bytes(200, self._seen.last))
         else:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +79,16 @@ def fake_endpoint() -> Generator[Child]:
 
 
 @contextmanager
-def server(tertulia: Path, folder: Path, endpoint_port: int) -> Generator[Child]:
+def server(tertulia: Path, folder: Path, endpoint_port: int, more: Sequence[str] = ()) -> Generator[Child]:
     """Run the server on a free port with `folder/data` as its data directory, until the block is left.
+
+    `more` are further options of `tertulia serve`.
 
     Raises:
         StartFailed: if it ends, or is not ready within `READY_TIMEOUT_S`.
     """
     port = free_port()
-    command = [tertulia, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", folder / "data"]
+    command = [tertulia, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", folder / "data", *more]
     log = server_log(folder)
     with log.open("ab") as output:
         started = time.perf_counter()

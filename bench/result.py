@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from bench.machine import Busyness, Machine
 from bench.processes import Memory
 from bench.scenarios.burst import Burst
+from bench.scenarios.dialects import TokenPath
 from bench.scenarios.history import History
 from bench.scenarios.messages import MessageCost
+from bench.scenarios.prompt_cache import CachedShare
 from bench.scenarios.startup import Startup
 from bench.scenarios.throughput import Level
 from bench.scenarios.tokens import TokenCost
@@ -41,11 +43,22 @@ class Result:
     blocking: MessageCost | None = None
     streaming: MessageCost | None = None
     tokens: TokenCost | None = None
+    dialects: TokenPath | None = None
+    prompt_cache: Sequence[CachedShare] | None = None
     throughput: list[Level] = field(default_factory=list[Level])
     history: History | None = None
     burst: Burst | None = None
     failures: dict[str, str] = field(default_factory=dict[str, str])
 
 
-SCENARIOS: Sequence[str] = ("startup", "messages", "tokens", "throughput", "burst", "history")
+SCENARIOS: Sequence[str] = (
+    "startup",
+    "messages",
+    "tokens",
+    "dialects",
+    "prompt_cache",
+    "throughput",
+    "burst",
+    "history",
+)
 """The names `--only` takes, in the order they run."""

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -12,13 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
+import structlog
+
 from bench import compare, machine, profiler, targets
 from bench.api import RequestFailed
 from bench.eventloop import run
 from bench.processes import Child, StartFailed, end_of, fake_endpoint, server, server_log
 from bench.profiler import ProfilerMissing
 from bench.result import SCENARIOS, Result
-from bench.scenarios import burst, history, messages, startup, throughput, tokens
+from bench.scenarios import burst, dialects, history, messages, prompt_cache, startup, throughput, tokens
 from bench.subject import FULL, QUICK, Effort, Subject
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -34,6 +37,8 @@ class Options:
     quick: bool
     only: Sequence[str]
     tertulia: Path
+    postgres: bool
+    workers: int
     save: bool
     check: bool
     compare: Path | None
@@ -41,9 +46,20 @@ class Options:
     profile_streaming: bool
     profile_senders: int
 
+    @property
+    def serve(self) -> Sequence[str]:
+        """Options of `tertulia serve`."""
+        workers = ["--workers", str(self.workers)] if self.workers > 1 else []
+        return ["--db", "embedded-pg", *workers] if self.postgres else workers
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
+    # Some scenarios run the engine in this process; standard output is for the result.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     result = _run(options)
     if options.profile and options.profile.suffix == ".txt" and not result.failures:
         _say(profiler.summary(options.profile.read_text()))
@@ -74,6 +90,12 @@ def _run(options: Options) -> Result:
         if "startup" in options.only:
             with _scenario("startup", result):
                 result.startup = startup.measure(options.tertulia, endpoint.port, options.effort.starts)
+        if "dialects" in options.only:
+            with _scenario("dialects", result):
+                result.dialects = run(dialects.measure(endpoint, options.effort.token_rounds))
+        if "prompt_cache" in options.only:
+            with _scenario("prompt_cache", result):
+                result.prompt_cache = run(prompt_cache.measure())
         if options.profile or {"messages", "tokens", "throughput", "burst"} & {*options.only}:
             _run_short_conversations(options, endpoint, result)
         if "history" in options.only:
@@ -86,7 +108,7 @@ def _run_short_conversations(options: Options, endpoint: Child, result: Result) 
     with (
         _folder() as folder,
         _scenario("server", result, server_log(folder)),
-        server(options.tertulia, folder, endpoint.port) as child,
+        server(options.tertulia, folder, endpoint.port, options.serve) as child,
     ):
         result.memory.idle = child.memory()
         run(_measure(options, Subject(child, endpoint, options.effort), result, server_log(folder)))
@@ -127,10 +149,13 @@ async def _profile(options: Options, subject: Subject, output: Path) -> None:
 
 def _run_history(options: Options, endpoint: Child, result: Result) -> None:
     with _folder() as folder, _scenario("history", result, server_log(folder)):
-        with server(options.tertulia, folder, endpoint.port) as child:
+        with server(options.tertulia, folder, endpoint.port, options.serve) as child:
             written = run(history.write(Subject(child, endpoint, options.effort)))
-        history.put_out_of_context(history.database(folder), written)
-        with server(options.tertulia, folder, endpoint.port) as child:
+        if options.postgres:
+            run(history.put_out_of_context_on_postgres(folder, written))
+        else:
+            history.put_out_of_context(history.database(folder), written)
+        with server(options.tertulia, folder, endpoint.port, options.serve) as child:
             result.history = run(history.measure(Subject(child, endpoint, options.effort), written))
             result.memory.after_history = child.memory()
 
@@ -138,6 +163,8 @@ def _run_history(options: Options, endpoint: Child, result: Result) -> None:
 @contextmanager
 def _folder() -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="tertulia-bench-") as name:
+        # A PostgreSQL that is started by root runs as another user, who has to get to its files.
+        Path(name).chmod(0o755)
         yield Path(name)
 
 
@@ -157,9 +184,11 @@ def _scenario(name: str, result: Result, log: Path | None = None) -> Generator[N
 def _options(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    _ = add("--quick", action="store_true", help="fewer samples: under 40 s instead of under 3 minutes")
+    _ = add("--quick", action="store_true", help="fewer samples: about one minute instead of four")
     _ = add("--only", action="append", choices=SCENARIOS, metavar="SCENARIO", help=f"one of {', '.join(SCENARIOS)}")
     _ = add("--label", default="run", help="a name for the result (and for the file of --save)")
+    _ = add("--postgres", action="store_true", help="the server on a PostgreSQL of its own instead of SQLite")
+    _ = add("--workers", type=int, default=1, metavar="N", help="worker processes of the server (1)")
     _ = add("--save", action="store_true", help="save the result in bench/results/<date>-<label>.json")
     _ = add("--compare", type=Path, metavar="FILE", help="print what changed against a saved result")
     _ = add("--check", action="store_true", help="exit with 1 if a target is missed")
@@ -182,6 +211,8 @@ def _options(arguments: Sequence[str] | None) -> Options:
         quick=quick,
         only=only or ([] if profile else SCENARIOS),
         tertulia=cast("Path", found.tertulia),
+        postgres=cast("bool", found.postgres),
+        workers=cast("int", found.workers),
         save=cast("bool", found.save),
         check=cast("bool", found.check),
         compare=cast("Path | None", found.compare),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.result import Result
+from bench.scenarios import dialects
 
 Sense = Literal["below", "at most", "at least"]
 
@@ -41,6 +42,8 @@ def check(result: Result) -> Sequence[Target]:
     )
     first_event = streaming.first_event if streaming else None
     level = next((one for one in result.throughput if one.conversations == LEVEL and not one.streaming), None)
+    kept = min((one.kept for one in result.prompt_cache), default=None) if result.prompt_cache else None
+    decoded = {one.name: one.total for one in (result.dialects.dialects if result.dialects else ())}
     return (
         _target("blocking message", "below", 5, "ms", blocking and blocking.total.median),
         _target("streamed message", "below", 5, "ms", streaming and streaming.total.median),
@@ -48,6 +51,11 @@ def check(result: Result) -> Sequence[Target]:
         _target(f"{LEVEL} conversations", "at least", 300, "messages/s", level and level.messages_per_s),
         _target("10,000 messages out of context", "at most", 1.2, "× of 10", history and history.out_of_context_ratio),
         _target("each message in context", "at most", 3, "µs", history and history.in_context_us),
+        *(
+            _target(f"token, {name}", "below", limit, "µs", decoded.get(name))
+            for name, limit in dialects.LIMITS_US.items()
+        ),
+        _target("prompt kept from turn to turn", "at least", 1, "of 1", kept),
         _target("memory, idle", "below", 120, "MB", memory.idle and memory.idle.rss_mb),
         _target("memory, after load", "below", 120, "MB", memory.after_load and memory.after_load.rss_mb),
         _target("100 conversations × 200 ms", "below", 2000, "ms", burst and burst.worst_ms),

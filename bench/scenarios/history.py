@@ -13,10 +13,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from bench import api
 from bench.client import Connection
 from bench.stats import Timing
 from bench.subject import Subject, endpoint_request
+from tertulia.settings import Settings
+from tertulia.store import embedded_pg
 
 BATCH = 1_000
 """Messages sent at once while a history is written."""
@@ -123,6 +127,19 @@ def put_out_of_context(database: Path, conversations: Sequence[LongConversation]
         changed = connection.executemany(OUT_OF_CONTEXT, outside).rowcount
     if changed != len(outside):
         raise api.RequestFailed(f"{changed} of {len(outside)} conversations were found in {database.name}")
+
+
+async def put_out_of_context_on_postgres(folder: Path, conversations: Sequence[LongConversation]) -> None:
+    """The same in the PostgreSQL of a server that ran in `folder`."""
+    outside = [one.conversation_id for one in conversations if not one.in_context]
+    directory = Settings(data_dir=folder / "data").embedded_directory
+    database = await asyncio.to_thread(embedded_pg.start, directory)
+    try:
+        connection = await asyncpg.connect(database.url)
+        await connection.executemany(OUT_OF_CONTEXT.replace("?", "$1"), [(id_,) for id_ in outside])
+        await connection.close()
+    finally:
+        await asyncio.to_thread(database.close)
 
 
 async def measure(subject: Subject, conversations: Sequence[LongConversation]) -> History:
