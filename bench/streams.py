@@ -107,8 +107,11 @@ async def _serve_endpoint(gap: float, tokens: int) -> None:
 class _Reader(asyncio.Protocol):
     """Sends one request, and counts the tokens of its reply that come in order; ``done`` is set at its end."""
 
-    def __init__(self, request: bytes, delays: list[float]) -> None:
+    def __init__(self, request: bytes, delays: list[tuple[int, float]]) -> None:
         self.tokens = 0
+        self.sent = time.monotonic_ns() // 1000
+        self.first = 0
+        self.last = 0
         self.done = asyncio.get_running_loop().create_future()
         self._request = request
         self._delays = delays
@@ -122,7 +125,10 @@ class _Reader(asyncio.Protocol):
         data = self._rest + data
         for number, at in _TOKEN.findall(data):
             self.tokens += int(number) == self.tokens
-            self._delays.append((now - int(at)) / 1000)
+            self._delays.append((now, (now - int(at)) / 1000))
+        if not self.first and _TOKEN.search(data):
+            self.first = now
+        self.last = now
         last = data.rfind(b" ")
         self._rest = data[last + 1 :] if last >= 0 else data
         if b"[DONE]" in data and not self.done.done():
@@ -134,25 +140,24 @@ class _Reader(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def _read(port: int, conversation_id: str, delays: list[float]) -> int:
-    """How many tokens came, each once and in order."""
+async def _read(port: int, conversation_id: str, delays: list[tuple[int, float]]) -> _Reader:
     request = api.message(conversation_id, streaming=True)
     loop = asyncio.get_running_loop()
     transport, reader = await loop.create_connection(lambda: _Reader(request, delays), "127.0.0.1", port)
     await reader.done
     transport.close()
-    return reader.tokens
+    return reader
 
 
 async def _measure(child: Child, streams: int, tokens: int, spread: float) -> dict[str, object]:
     async with Connection(child.port) as connection:
         agent_id = await api.create(connection, api.agent("stamped"))
         ids = await api.create_conversations(connection, agent_id, streams)
-    delays: list[float] = []
+    delays: list[tuple[int, float]] = []  # when a token came, and how late
     cpu, started = child.cpu_seconds() or 0.0, time.perf_counter()
     peak = 0.0
 
-    async def one(index: int, conversation_id: str) -> int:
+    async def one(index: int, conversation_id: str) -> _Reader:
         await asyncio.sleep(spread * index / streams)
         return await _read(child.port, conversation_id, delays)
 
@@ -164,23 +169,32 @@ async def _measure(child: Child, streams: int, tokens: int, spread: float) -> di
             await asyncio.sleep(0.5)
 
     watching = asyncio.create_task(watch())
-    counts = await asyncio.gather(*(one(index, id_) for index, id_ in enumerate(ids)))
+    readers = await asyncio.gather(*(one(index, id_) for index, id_ in enumerate(ids)))
     watching.cancel()
     wall = time.perf_counter() - started
-    delays.sort()
+    count = sum(reader.tokens for reader in readers)
+    begin, end = max(reader.first for reader in readers), min(reader.last for reader in readers)
     return {
         "streams": streams,
-        "tokens": sum(counts),
-        "lost": streams * tokens - sum(counts),
-        "delay_ms": {name: round(delays[int(len(delays) * at)], 1) for name, at in _QUANTILES},
-        "worst_ms": round(delays[-1], 1),
+        "tokens": count,
+        "lost": streams * tokens - count,
+        "delay_ms": _quantiles([delay for _, delay in delays]),
+        "first_token_ms": _quantiles([(reader.first - reader.sent) / 1000 for reader in readers]),
+        "all_open_s": round((end - begin) / 1e6, 1),
+        "all_open_delay_ms": _quantiles([delay for at, delay in delays if begin < at < end]),
         "memory_mb": peak,
         "cpu_share": round(((child.cpu_seconds() or 0.0) - cpu) / wall, 2),
         "seconds": round(wall, 1),
     }
 
 
-_QUANTILES = (("median", 0.5), ("p90", 0.9), ("p99", 0.99))
+def _quantiles(delays: list[float]) -> dict[str, float]:
+    """Of all tokens; the median, the slowest tenth and hundredth, and the slowest."""
+    if not delays:
+        return {}
+    delays.sort()
+    wanted = (("median", 0.5), ("p90", 0.9), ("p99", 0.99))
+    return {name: round(delays[int(len(delays) * at)], 1) for name, at in wanted} | {"worst": round(delays[-1], 1)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -188,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=20, help="tokens a second of each stream")
     parser.add_argument("--seconds", type=float, default=20, help="how long each stream lasts")
+    parser.add_argument("--spread", type=float, default=5, help="seconds over which the streams are opened")
     parser.add_argument("--db", help="the server's --db")
     parser.add_argument("--endpoint", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -207,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         more = ["--db", options.db] if options.db else []
         try:
             with server(tertulia, Path(folder), json.loads(line)["port"], more) as child:
-                print(json.dumps(run(_measure(child, options.streams, tokens, spread=2.0)), indent=2))
+                print(json.dumps(run(_measure(child, options.streams, tokens, options.spread)), indent=2))
         finally:
             endpoint.terminate()
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from bench.soak.checks import Sent, stream_complaints
-from tests.support.following import follow, send
+from tests.support.following import PACE, PAUSE, follow, send
 from tests.support.openai_endpoint import ChatRequest, Delay, Reply, Send, call, calls, text
 
 MODEL: Final = "openai/gpt-4o-mini"
@@ -17,7 +17,7 @@ READ_TIMEOUT: Final = 4.0
 """Seconds of silence after which a reader asks another worker: the one it asked may be frozen."""
 _WORDS: Final = 12
 _GAP: Final = 0.03
-_MOST_TRIES: Final = 100
+_MOST_TRIES: Final = 300
 _NUMBER: Final = re.compile(r"message (\d+)\.")
 
 
@@ -80,6 +80,7 @@ class Load:
                 pass  # it died or froze
             if sent.told.run_id is not None:
                 break
+            _ = PACE.wait(PAUSE)
         else:
             message = f"message {sent.number} was never taken"
             raise AssertionError(message)

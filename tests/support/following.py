@@ -1,14 +1,19 @@
 """Reading a run's stream to its end, whichever servers die meanwhile: what a careful client does."""
 
 import json
+import threading
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 Frame = dict[str, Any]
+
+PACE = threading.Event()  # never set
+PAUSE = 0.1
+"""Seconds before a client asks again, as all servers may be on their way up."""
 
 
 @dataclass(slots=True)
@@ -84,14 +89,16 @@ def read(http: httpx.Client, url: str, run_id: str, told: Told | None = None) ->
     return told
 
 
-def follow(http: httpx.Client, next_url: Callable[[], str], run_id: str, told: Told, attempts: int = 100) -> Told:
+def follow(http: httpx.Client, next_url: Callable[[], str], run_id: str, told: Told, attempts: int = 300) -> Told:
     """Read to the very end, asking whichever server is next each time the stream breaks.
 
     :raises AssertionError: if that does not end.
     """
     for _ in range(attempts):
-        with suppress(httpx.HTTPError):
+        try:
             read(http, next_url(), run_id, told)
+        except httpx.HTTPError:
+            PACE.wait(PAUSE)
         if told.done:
             return told
         told.breaks += 1

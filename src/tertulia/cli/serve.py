@@ -28,6 +28,13 @@ from tertulia.settings import EMBEDDED_PG, Settings, unknown_variables
 from tertulia.store import embedded_pg
 
 _BACKLOG: Final = 2048
+_GC_THRESHOLDS: Final = (20_000, 20, 100)
+"""Little here is garbage in cycles, and a look at everything stops a thousand streams for a third of a second."""
+_MORE_LISTENERS: Final = 7
+"""The event loop takes one connection a round from each listening socket; under load that is not to be one in all."""
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread waits for the interpreter's lock. The database's thread asks for it at every statement, so with the
+default of 5 ms a busy event loop holds up every message by a tenth of a second."""
 _KEEP_ALIVE: Final = 75
 """Seconds an idle connection is kept: longer than proxies and clients keep theirs, so that it is they who close it."""
 _TIDYING: Final = 5
@@ -153,6 +160,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     :raises Problem: if the application cannot start for a reason the user can mend.
     """
     os.umask(0o077)  # what agents remember is the owner's alone to read
+    sys.setswitchinterval(_SWITCH_SECONDS)
     # Imported late so that a wrong option or a taken port is told at once, before the server's own weight is loaded.
     from tertulia.app import create_app  # noqa: PLC0415
 
@@ -183,6 +191,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
             parent.tell_ready()
             parent.when_gone(server.stop)
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         gc.enable()
 
     async def on_stop() -> None:
@@ -193,7 +202,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
 
     server = _Server(config, on_ready, on_stop, application.retire, settings.shutdown_delay)
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=[listener, *(listener.dup() for _ in range(_MORE_LISTENERS))])
     except SystemExit as stop:  # how uvicorn reports a failed start
         if app.failure is None:
             raise

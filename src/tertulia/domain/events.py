@@ -1,7 +1,8 @@
 """What happens in a run, in order: the one log that streaming, blocking and resumed replies all read.
 
 The text of a reply is in the log once, as deltas; a reader that wants whole messages joins the deltas that share an
-``otid``. Everything else that a reader shows comes as a whole message.
+``otid``. Everything else that a reader shows comes as a whole message. Deltas hold no containers, so the garbage
+collector is told to leave them alone: there may be very many.
 """
 
 from typing import Any, TypeAlias
@@ -30,7 +31,7 @@ class Resumed(Struct, frozen=True, tag="resumed", tag_field="e"):
     discarded: tuple[str, ...] = ()
 
 
-class TextDelta(Struct, frozen=True, tag="text", tag_field="e"):
+class TextDelta(Struct, frozen=True, gc=False, tag="text", tag_field="e"):
     """New text of the reply. ``at`` is the message's creation, in seconds since the epoch."""
 
     message_id: str
@@ -40,7 +41,7 @@ class TextDelta(Struct, frozen=True, tag="text", tag_field="e"):
     text: str
 
 
-class ReasoningDelta(Struct, frozen=True, tag="reasoning", tag_field="e"):
+class ReasoningDelta(Struct, frozen=True, gc=False, tag="reasoning", tag_field="e"):
     """New visible reasoning; ``signature`` comes with the last piece where a provider signs it."""
 
     message_id: str
@@ -51,7 +52,7 @@ class ReasoningDelta(Struct, frozen=True, tag="reasoning", tag_field="e"):
     signature: str | None = None
 
 
-class HiddenReasoning(Struct, frozen=True, tag="hidden", tag_field="e"):
+class HiddenReasoning(Struct, frozen=True, gc=False, tag="hidden", tag_field="e"):
     """Reasoning that the provider withholds; ``data`` is None when omitted rather than redacted."""
 
     message_id: str
@@ -61,7 +62,7 @@ class HiddenReasoning(Struct, frozen=True, tag="hidden", tag_field="e"):
     data: str | None = None
 
 
-class ToolCallDelta(Struct, frozen=True, tag="call", tag_field="e"):
+class ToolCallDelta(Struct, frozen=True, gc=False, tag="call", tag_field="e"):
     """A new piece of a tool call's arguments. All but ``arguments`` is the same on every piece."""
 
     message_id: str

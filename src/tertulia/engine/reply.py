@@ -109,6 +109,7 @@ class Reply:
         self._taken = taken
         self._awaits = awaits
         self._parts: list[_Text | _Citations | _Reasoning | _Hidden | _Native | _Call] = []
+        self._otids: list[str] = []  # one of each part, which all its deltas share
         self._calls: dict[int, tuple[int, _Call]] = {}
 
     def push(self, event: Piece) -> Event | None:  # noqa: PLR0911  one return for each kind of event
@@ -204,7 +205,8 @@ class Reply:
 
     def _add(self, part: _Text | _Citations | _Reasoning | _Hidden | _Native | _Call) -> int:
         self._parts.append(part)
+        self._otids.append(part_otid(self.message_id, len(self._otids)))
         return len(self._parts) - 1
 
     def _otid(self, index: int) -> str:
-        return part_otid(self.message_id, index)
+        return self._otids[index]

@@ -21,6 +21,12 @@ _MAX_BUFFERED: Final = 256 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _IDLE_SECONDS: Final = 60.0
 
+_CROWD: Final = 200
+_GATHERED_SECONDS: Final = 0.00015
+_LONGEST_GATHERING: Final = 0.15
+"""With more than so many replies coming at once, what comes of one is gathered before its reader is woken: so long for
+each of them, and no longer than this. It costs as much to wake a reader for one token as for five."""
+
 _Origin: TypeAlias = tuple[str, str, int]
 
 
@@ -29,6 +35,7 @@ class AsyncioTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._idle: dict[_Origin, list[_Connection]] = {}
+        self._replying: set[_Connection] = set()
         self._ssl_context: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -93,7 +100,7 @@ class AsyncioTransport(httpx2.AsyncBaseTransport):
             async with asyncio.timeout(timeout):
                 sock = await open_socket(host, port)
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(loop, origin),
+                    lambda: _Connection(loop, origin, self._replying),
                     sock=sock,
                     ssl=self._tls() if scheme == "https" else None,
                     server_hostname=host if scheme == "https" else None,
@@ -129,9 +136,9 @@ async def _encoded(request: httpx2.Request) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One socket and the reply that is coming through it."""
+    """One socket and the reply that is coming through it. ``replying`` are all that have one coming."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, origin: _Origin) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, origin: _Origin, replying: set["_Connection"]) -> None:
         self.origin = origin
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
@@ -148,7 +155,11 @@ class _Connection(asyncio.Protocol):
         self._keep_alive = False
         self._paused = False
         self._failure: httpx2.TransportError | None = None
+        self._replying = replying
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         self._resting = False
 
@@ -159,6 +170,7 @@ class _Connection(asyncio.Protocol):
             raise self._failure or httpx2.ReadError("the connection is closed")
         self.status, self.headers, self._head_size = 0, [], 0
         self.head_complete = self.complete = self.spoke = self._resting = False
+        self._replying.add(self)
         self._transport.write(message)
 
     async def wait(self, timeout: float | None) -> None:  # noqa: ASYNC109  a cancel scope each would cost 5 µs a chunk
@@ -170,13 +182,15 @@ class _Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(timeout, self._expire, self._waiter) if timeout is not None else None
+        if timeout is not None:
+            # One timer for many waits: to make and cancel one for each would cost 5 µs a chunk.
+            self._deadline = self._loop.time() + timeout
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._deadline, self._look_at_time)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
         if self._failure is not None and not self._chunks and not self.complete:
             raise self._failure
 
@@ -193,6 +207,7 @@ class _Connection(asyncio.Protocol):
     def rest(self) -> bool:
         """Whether it can take another request after this reply; the time it lies idle is counted from now."""
         self.take()  # what nobody wanted to read
+        self._replying.discard(self)
         self._idle_since = self._loop.time()
         self._resting = self.complete and self._keep_alive and self._failure is None
         return self._resting
@@ -201,6 +216,7 @@ class _Connection(asyncio.Protocol):
         return self._failure is None and self._loop.time() - self._idle_since < _IDLE_SECONDS
 
     def abort(self) -> None:
+        self._over()
         if self._failure is None:
             self._failure = httpx2.ReadError("the connection was closed here")
         if self._transport is not None:
@@ -230,7 +246,12 @@ class _Connection(asyncio.Protocol):
         elif self._buffered > _MAX_BUFFERED and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
+        crowd = len(self._replying)
+        if crowd <= _CROWD or self.complete or self._failure is not None or not self.head_complete:
+            self._wake()
+        elif self._gathering is None:
+            wait = min(crowd * _GATHERED_SECONDS, _LONGEST_GATHERING)
+            self._gathering = self._loop.call_later(wait, self._wake)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.head_complete and self._ends_with_connection and exc is None:
@@ -241,6 +262,7 @@ class _Connection(asyncio.Protocol):
             else:
                 self._failure = httpx2.RemoteProtocolError("the connection was closed in the middle of the reply")
         self._transport = None
+        self._over()
         self._wake()
 
     # What the parser found. Once the reply is complete, whatever follows it is another one that nobody asked for.
@@ -285,14 +307,30 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         self._wake()
 
+    def _over(self) -> None:
+        """No reply comes any more."""
+        self._replying.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _wake(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _expire(self, waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            self.abort()
-            waiter.set_exception(httpx2.ReadTimeout("nothing came in time"))
+    def _look_at_time(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return  # the next wait begins anew
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_time)
+            return
+        self.abort()
+        waiter.set_exception(httpx2.ReadTimeout("nothing came in time"))
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -9,7 +9,7 @@ from tertulia.domain.events import Event
 from tertulia.ports.event_log import Numbered
 from tertulia.ports.store import EventChunk
 
-KEPT_EVENTS = 4096
+KEPT_EVENTS = 32
 """How many stored events a live run keeps in memory; readers further behind read the store."""
 
 AHEAD = 500
