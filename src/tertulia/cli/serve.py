@@ -28,7 +28,7 @@ from tertulia.settings import EMBEDDED_PG, Settings, unknown_variables
 from tertulia.store import embedded_pg
 
 _BACKLOG: Final = 2048
-_GC_THRESHOLDS: Final = (20_000, 20, 100)
+_GC_THRESHOLDS: Final = (10_000, 10, 50)
 """Little here is garbage in cycles, and a look at everything stops a thousand streams for a third of a second."""
 _MORE_LISTENERS: Final = 7
 """The event loop takes one connection a round from each listening socket; under load that is not to be one in all."""
