@@ -28,6 +28,12 @@ Cancel: TypeAlias = Literal["cancel", "rollback", "cancel_for_next", "rollback_f
 ``…_for_next``: whoever stops it begins the next run of the conversation.
 """
 
+
+def meaning_of(how: Cancel) -> tuple[bool, bool]:
+    """Whether what the run added is taken back, and whether whoever stops it begins the next one."""
+    return how.startswith("rollback"), how.endswith("for_next")
+
+
 ACTIVE_STATUSES: tuple[RunStatus, ...] = ("created", "running")
 
 

@@ -11,7 +11,7 @@ from tertulia.domain.agents import CompactionSettings
 from tertulia.domain.errors import LeaseLost, NotFound, ServerBusy, StoreUnavailable
 from tertulia.domain.events import MessageAdded, RunStarted
 from tertulia.domain.messages import Message
-from tertulia.domain.runs import Run
+from tertulia.domain.runs import Run, meaning_of
 from tertulia.engine.answering import Active, Answering
 from tertulia.engine.beginning import Begun, Snapshot, begin, snapshot
 from tertulia.engine.compacting import METADATA, Compacting, begin_compaction
@@ -142,8 +142,7 @@ class Launcher:
         as_left(turn, run, left)
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))
         if claim.cancel is not None:
-            turn.rolled_back = claim.cancel.startswith("rollback")
-            active.held = claim.cancel.endswith("for_next")
+            turn.rolled_back, active.held = meaning_of(claim.cancel)
             active.cancelled = True
         self._answering.launch(active, self.worker_id, apart=True)
 

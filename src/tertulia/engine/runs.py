@@ -11,7 +11,7 @@ import structlog
 
 from tertulia.domain.agents import CompactionSettings
 from tertulia.domain.errors import ConversationBusy, NotFound, ServerBusy, StoreUnavailable, TertuliaError
-from tertulia.domain.runs import ACTIVE_STATUSES, Cancel, Run
+from tertulia.domain.runs import ACTIVE_STATUSES, Cancel, Run, meaning_of
 from tertulia.engine.answering import Answering
 from tertulia.engine.beginning import Snapshot, snapshot
 from tertulia.engine.chores import Chores
@@ -114,13 +114,8 @@ class Runs:
     @contextmanager
     def reading(self, run_id: str) -> Generator[None]:
         """A client reads the run meanwhile; a retry may be reading the run of the request it repeats."""
-        self._readers[run_id] += 1
-        try:
+        with _counted(self._readers, run_id):
             yield
-        finally:
-            self._readers[run_id] -= 1
-            if not self._readers[run_id]:
-                del self._readers[run_id]
 
     async def attach(self, run: Run) -> None:
         """Say that a client is about to read the run, so that its worker does not stop it for want of readers."""
@@ -207,7 +202,7 @@ class Runs:
         return [run_id for run_id, was_there in zip(wanted, stopped, strict=True) if was_there]
 
     async def _cancel(self, run_id: str, how: Cancel) -> bool:
-        rollback, hold = how.startswith("rollback"), how.endswith("for_next")
+        rollback, hold = meaning_of(how)
         if await self._answering.cancel(run_id, rollback=rollback, hold=hold):
             return True
         if await self._end_waiting(run_id, CANCELLED):
@@ -263,27 +258,22 @@ class Runs:
 
     async def _push_in(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin in place of whatever the conversation is running, and before what waits for it."""
-        how: Cancel = "rollback_for_next" if request.busy == "rollback" else "cancel_for_next"
-        self._held[run.conversation_id] += 1
         try:
-            while True:
-                try:
-                    return await self._launcher.begin(run, request, seen)
-                except ConversationBusy as busy:
-                    await self._cancel(busy.run_id, how)
-                seen = await self._store.read(partial(snapshot, request.conversation_id))
+            # Nobody else's turn comes meanwhile.
+            with _counted(self._held, run.conversation_id):
+                return await self._begin_in_place(run, request, seen)
         except TertuliaError:
-            self._release(run.conversation_id)
             await self._start_next(run.conversation_id)
-            self._held[run.conversation_id] += 1
             raise
-        finally:
-            self._release(run.conversation_id)
 
-    def _release(self, conversation_id: str) -> None:
-        self._held[conversation_id] -= 1
-        if not self._held[conversation_id]:
-            del self._held[conversation_id]
+    async def _begin_in_place(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        how: Cancel = "rollback_for_next" if request.busy == "rollback" else "cancel_for_next"
+        while True:
+            try:
+                return await self._launcher.begin(run, request, seen)
+            except ConversationBusy as busy:
+                await self._cancel(busy.run_id, how)
+            seen = await self._store.read(partial(snapshot, request.conversation_id))
 
     async def _start_next(self, conversation_id: str) -> None:
         """Begin the run whose turn it is; one that cannot begin any more ends, and the next one's turn comes."""
@@ -326,3 +316,15 @@ class Runs:
         self._chores.begin(run)
         if may_begin_next:
             await self._start_next(run.conversation_id)
+
+
+@contextmanager
+def _counted(counter: Counter[str], key: str) -> Generator[None]:
+    """One more of it meanwhile; what there is none of is not kept."""
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        counter[key] -= 1
+        if not counter[key]:
+            del counter[key]

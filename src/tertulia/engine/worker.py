@@ -14,7 +14,7 @@ from uuid import uuid4
 import structlog
 
 from tertulia.domain.errors import StoreUnavailable
-from tertulia.domain.runs import Cancel
+from tertulia.domain.runs import Cancel, meaning_of
 from tertulia.engine.answering import Answering
 from tertulia.engine.launching import Launcher
 from tertulia.ports.signals import Signals
@@ -179,7 +179,7 @@ class Worker:
             self._stop(run_id, how)
 
     def _stop(self, run_id: str, how: Cancel) -> None:
-        rollback, hold = how.startswith("rollback"), how.endswith("for_next")
+        rollback, hold = meaning_of(how)
         self._begin(self._answering.cancel(run_id, rollback=rollback, hold=hold))
 
     def _begin(self, work: Awaitable[object]) -> None:

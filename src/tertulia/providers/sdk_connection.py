@@ -3,6 +3,7 @@
 It imports the HTTP client, so only the modules that import an SDK import it. Tries are ours to repeat, not the SDK's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -23,7 +24,7 @@ class SdkApi(Protocol):
     async def close(self) -> None: ...
 
 
-class SdkConnection:
+class SdkConnection(ABC):
     """An SDK client that is asked for raw replies. ``stream_type`` is the SDK's, which it insists on being told.
 
     ``headers`` take the place of the client's own; those that are the SDK's ``Omit`` are left out.
@@ -39,9 +40,9 @@ class SdkConnection:
         self._stream_type = stream_type
         self._headers = headers or {}
 
+    @abstractmethod
     def error_of_status(self, error: Exception, subject: Subject) -> ProviderError | None:
         """What the error means if it is the SDK's for a status that is none of success."""
-        raise NotImplementedError
 
     async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> httpx2.Response:
         """The reply to a JSON body, still unread. Its ``aclose`` closes the socket unless it was read to its end."""

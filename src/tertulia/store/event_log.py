@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -43,7 +44,8 @@ class StoredEventLog:
         self._signals = signals or NoSignals()
         self._signals.subscribe("events", self.wake)
         self._live: dict[str, LiveRun] = {}
-        self._watched: dict[str, asyncio.Event] = {}
+        # An event lives as long as a reader holds it: runs that nobody waits for any more leave nothing behind.
+        self._watched: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._flush_due: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._pause = FLUSH_SECONDS
