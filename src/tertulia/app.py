@@ -44,6 +44,7 @@ from tertulia.store.secrets import FernetSecrets
 from tertulia.telemetry.metrics import Metrics, Sources
 from tertulia.telemetry.opening import open_traces
 from tertulia.tools import builtin_tools
+from tertulia.tools.apart import ChildProcesses
 from tertulia.tools.callback_sender import GuardedSender
 from tertulia.tools.image_fetcher import GuardedImages
 
@@ -246,7 +247,8 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
     events = StoredEventLog(store, signals, telemetry)
     images = Images(GuardedImages(allow_private_addresses=web.allow_private_addresses))
     histories = Histories(store, images)
-    tools = {tool.spec.id: tool for tool in (*builtin_tools(web), *more_tools)}
+    apart = ChildProcesses()
+    tools = {tool.spec.id: tool for tool in (*builtin_tools(web, apart), *more_tools)}
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
     callbacks = Callbacks(store, sender, callback_secret or secrets.token_bytes(32))
     describers = [Describer(store, catalogue, description_model, telemetry)] if description_model else []
@@ -279,6 +281,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         telemetry=telemetry,
         metrics=metrics,
         tools=tools,
+        apart=apart,
         settings=settings,
     )
 
@@ -298,6 +301,7 @@ def told_to(*watchers: Telemetry) -> Telemetry:
 async def close_services(services: Services) -> None:
     """End what is running, then let go of models and database."""
     await services.runs.close()
+    await asyncio.to_thread(services.apart.close)
     await services.catalogue.close()
     await services.signals.close()
     await services.store.close()

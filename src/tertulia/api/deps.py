@@ -14,6 +14,7 @@ from tertulia.engine.conversations import Conversations
 from tertulia.engine.preview import Previews
 from tertulia.engine.providers import StoredProviders
 from tertulia.engine.runs import Runs
+from tertulia.ports.apart import Apart
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog
 from tertulia.ports.signals import Signals
@@ -54,6 +55,7 @@ class Services:
     telemetry: Telemetry
     metrics: MetricsPage
     tools: Mapping[str, Tool]
+    apart: Apart
     settings: ApiSettings = ApiSettings()
 
 
