@@ -175,3 +175,30 @@ async def test_a_conversation_is_listed_under_its_own_agent_alone(
     for agent_id, status in ((owner, 200), (stranger, 404)):
         reply = await scripted.get(f"/v1/agents/{agent_id}/messages?conversation_id={conversation}")
         assert reply.status_code == status
+
+
+async def test_the_messages_of_an_agent_are_those_of_all_its_conversations_and_of_no_other_agents(
+    scripted: httpx.AsyncClient, world: World, conversation: str
+) -> None:
+    owner = (await world.services.conversations.get(conversation)).agent_id
+    elsewhere = (await world.agent()).agent.id
+    for place, text in ((conversation, "one"), (owner, "two"), (elsewhere, "not mine"), (conversation, "three")):
+        await world.send(place, text)
+    path, inputs = f"/v1/agents/{owner}/messages", {"include_return_message_types": "user_message"}
+    assert [m["content"] for m in await listed(scripted, path, **inputs)] == ["three", "two", "one"]
+    assert [m["content"] for m in await listed(scripted, path, **inputs, limit=1, order="asc")] == ["one"]
+    own = await listed(scripted, path, **inputs, conversation_id="default")
+    assert [m["content"] for m in own] == ["two"]
+    for cursor in ("before", "after"):
+        foreign = (await listed(scripted, f"/v1/agents/{elsewhere}/messages", limit=1))[0]["id"]
+        assert (await scripted.get(path, params={cursor: foreign})).status_code == 404
+
+
+async def test_a_history_that_is_shared_by_a_fork_is_listed_once_among_the_messages_of_its_agent(
+    scripted: httpx.AsyncClient, world: World, conversation: str, five: list[str]
+) -> None:
+    owner = (await world.services.conversations.get(conversation)).agent_id
+    fork = (await scripted.post(f"/v1/conversations/{conversation}/fork")).json()["id"]
+    await world.send(fork, "on")
+    found = await ids(scripted, f"/v1/agents/{owner}/messages", include_return_message_types="user_message")
+    assert found[1:] == [five[3], five[1]]

@@ -176,6 +176,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("messages.list.refuses-bad-parameters", "conversations.messages.list", "A parameter that does not validate is 422."),
     Requirement("messages.list.across-conversations", "messages.list", "Messages of every conversation are listed together, or of one with `conversation_id`."),
     Requirement("messages.list.assistant-message-tool", "agents.messages.list", "`use_assistant_message` decides how the message tool of old agents is shown."),
+    Requirement("agents.messages.list.all-conversations", "agents.messages.list", "Without `conversation_id`, the messages of all conversations of the agent are listed together."),
     Requirement("agents.messages.list.conversation", "agents.messages.list", "`conversation_id` names a conversation of the agent, or `default`."),
     Requirement("messages.retrieve.is-a-list", "messages.retrieve", "One stored message is answered as the list of wire messages it is."),
 

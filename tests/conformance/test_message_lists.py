@@ -141,6 +141,23 @@ def test_the_agents_route_lists_the_conversation_it_is_asked_for(
     assert [getattr(m, "content", None) for m in own[1:]] == ["by default", "ok"]
 
 
+@requirement("agents.messages.list.all-conversations")
+def test_the_agents_route_lists_the_messages_of_all_its_conversations_together(
+    client: Letta, agent: AgentState, talk: Conversation, make_agent: MakeAgent
+) -> None:
+    send(client, make_agent().id, "another agent's")
+    send(client, "default", "by default", agent_id=agent.id)
+    newest = client.agents.messages.list(agent.id).items
+    said = [getattr(m, "content", None) for m in newest if m.message_type != "system_message"]
+    assert said == ["ok", "by default", "a3", "q3", "a2", "q2", "a1", "q1"]
+    oldest = client.agents.messages.list(agent.id, order="asc").items
+    assert oldest == newest[::-1]
+    cursor = oldest[4].id
+    assert client.agents.messages.list(agent.id, order="asc", after=cursor).items == oldest[5:]
+    assert client.agents.messages.list(agent.id, order="asc", before=cursor).items == oldest[:4]
+    assert list(client.agents.messages.list(agent.id, order="asc", limit=2)) == oldest
+
+
 @requirement("messages.list.assistant-message-tool")
 def test_the_message_tool_is_listed_as_asked(client: Letta, make_agent: MakeAgent, endpoint: OpenAIEndpoint) -> None:
     agent = make_agent(agent_type="memgpt_v2_agent", tools=["send_message"], include_base_tools=False)

@@ -1,4 +1,4 @@
-"""``/v1/agents/{agent_id}/messages``: the messages of an agent's default conversation, and sending to it."""
+"""``/v1/agents/{agent_id}/messages``: the messages of an agent, and sending to its default conversation."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,7 +16,6 @@ from tertulia.api.wire.agent_state import AgentStateBody, agent_state
 from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody, send_request
 from tertulia.api.wire.runs import Run, run_to_wire
 from tertulia.domain.errors import NotFound, Unsupported
-from tertulia.domain.ids import DEFAULT_CONVERSATION
 from tertulia.domain.runs import RequestConfig
 from tertulia.ports.queries import MessageQuery
 from tertulia.ports.store import Transaction
@@ -90,10 +89,11 @@ async def list_agent_messages(
     assistant_message_tool_name: str = "send_message",
     assistant_message_tool_kwarg: str = "message",
 ) -> Response:
-    """Messages of the agent's default conversation, or of another of its conversations."""
-    stored_id = services.conversations.resolve(conversation_id or DEFAULT_CONVERSATION, agent_id)
+    """Messages of all conversations of the agent in the order they were written, or of one of them."""
+    stored_id = services.conversations.resolve(conversation_id, agent_id) if conversation_id else None
     query = MessageQuery(
         conversation_id=stored_id,
+        agent_id=None if stored_id else agent_id,
         group_id=group_id,
         include_errors=include_err is not False,
         older_than=before,
@@ -110,7 +110,7 @@ async def list_agent_messages(
 
     def exists(tx: Transaction) -> None:
         tx.agents.get(agent_id)
-        if tx.conversations.get(stored_id).agent_id != agent_id:
+        if stored_id is not None and tx.conversations.get(stored_id).agent_id != agent_id:
             raise NotFound("Conversation", stored_id)
 
     return await list_messages(services, query, config, exists)

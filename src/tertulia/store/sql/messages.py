@@ -152,9 +152,9 @@ class SqlMessages:
             return self._find_in_conversation(query.conversation_id, query)
         conditions = _conditions(query)
         if query.older_than is not None:
-            conditions.append(messages.c.seq < self._seq(query.older_than))
+            conditions.append(messages.c.seq < self._seq(query.older_than, query.agent_id))
         if query.newer_than is not None:
-            conditions.append(messages.c.seq > self._seq(query.newer_than))
+            conditions.append(messages.c.seq > self._seq(query.newer_than, query.agent_id))
         return self._select(conditions, messages.c.seq, query.limit, ascending=query.ascending)
 
     def search(self, query: SearchQuery) -> list[Message]:
@@ -246,9 +246,10 @@ class SqlMessages:
             for lo, hi, log_id in self._session.rows(_SEGMENTS, conversation_id, stop, start)
         ]
 
-    def _seq(self, message_id: str) -> int:
-        row = self._session.row("SELECT seq FROM messages WHERE id = ?", message_id)
-        if row is None:
+    def _seq(self, message_id: str, agent_id: str | None) -> int:
+        """Its place in the order of writing; among an agent's messages, another agent's has none."""
+        row = self._session.row("SELECT seq, agent_id FROM messages WHERE id = ?", message_id)
+        if row is None or agent_id not in (None, row[1]):
             raise NotFound("Message", message_id)
         return row[0]
 
