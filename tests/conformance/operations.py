@@ -5,76 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+from tertulia.api.operations import OPERATIONS
+
 if TYPE_CHECKING:
     from letta_client import Letta
     from letta_client._resource import SyncAPIResource
 
-SUPPORTED: frozenset[str] = frozenset(
-    {
-        "health",
-        "agents.create",
-        "agents.list",
-        "agents.retrieve",
-        "agents.update",
-        "agents.delete",
-        "agents.recompile",
-        "agents.blocks.list",
-        "agents.blocks.retrieve",
-        "agents.blocks.update",
-        "agents.blocks.attach",
-        "agents.blocks.detach",
-        "agents.messages.create",
-        "agents.messages.compact",
-        "agents.messages.create_async",
-        "agents.messages.stream",
-        "agents.messages.cancel",
-        "agents.messages.list",
-        "agents.messages.reset",
-        "agents.tools.list",
-        "agents.tools.attach",
-        "agents.tools.update_approval",
-        "agents.tools.detach",
-        "blocks.create",
-        "blocks.list",
-        "blocks.retrieve",
-        "blocks.update",
-        "blocks.delete",
-        "blocks.agents.list",
-        "conversations.create",
-        "conversations.list",
-        "conversations.retrieve",
-        "conversations.update",
-        "conversations.delete",
-        "conversations.cancel",
-        "conversations.fork",
-        "conversations.recompile",
-        "conversations.messages.create",
-        "conversations.messages.compact",
-        "conversations.messages.stream",
-        "conversations.messages.list",
-        "messages.list",
-        "messages.retrieve",
-        "messages.search",
-        "models.list",
-        "models.embeddings.list",
-        "runs.list",
-        "runs.retrieve",
-        "runs.messages.list",
-        "runs.messages.stream",
-        "runs.steps.list",
-        "runs.trace.retrieve",
-        "runs.usage.retrieve",
-        "steps.list",
-        "steps.retrieve",
-        "steps.feedback.create",
-        "steps.messages.list",
-        "steps.metrics.retrieve",
-        "steps.trace.retrieve",
-        "tags.list",
-        "tools.list",
-        "tools.retrieve",
-    }
-)
+SUPPORTED: frozenset[str] = frozenset(known.sdk for known in OPERATIONS if known.built)
 
 
 def sdk_methods(client: Letta) -> set[str]:

@@ -101,6 +101,12 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("blocks.delete.is-final", "blocks.delete", "200 `null`; then the block is 404 and gone from its agents."),
     Requirement("blocks.agents.list.returns-contract-shape", "blocks.agents.list", "The agents that have a block are listed, page by page."),
 
+    Requirement("archives.create.returns-contract-shape", "archives.create", "A created archive shows every field of the schema and is there at once.", "One that is to have vectors is refused with 501: there are no passages yet."),
+    Requirement("archives.retrieve.unknown-is-404", "archives.retrieve", "An unknown archive is 404 on every route that names one."),
+    Requirement("archives.list.filters-and-cursors", "archives.list", "Archives are listed newest first, by `name`, page by page."),
+    Requirement("archives.update.changes-what-is-given", "archives.update", "`name` and `description` can be changed alone; null leaves a field as it is."),
+    Requirement("archives.delete.is-final", "archives.delete", "204 without a body; then the archive is 404."),
+
     Requirement("tools.list.has-the-built-in-tools", "tools.list", "Every built-in tool is listed under the API's name, with its JSON schema."),
     Requirement("tools.list.filters", "tools.list", "`name`, `names`, `tool_ids`, `search`, `tool_types`, `exclude_tool_types` and `return_only_letta_tools` narrow the list."),
     Requirement("tools.list.order-and-cursors", "tools.list", "Order and cursors as for agents."),

@@ -48,7 +48,8 @@ class Exchange:
 
     @property
     def json(self) -> Json:
-        return json.loads(self.body)
+        # 204 is how some operations say null.
+        return None if self.status == 204 and not self.body else json.loads(self.body)
 
     @property
     def frames(self) -> list[Frame]:

@@ -13,6 +13,7 @@ from tertulia import __version__
 from tertulia.api import (
     agent_messages,
     agents,
+    archives,
     blocks,
     compaction,
     conversations,
@@ -50,6 +51,7 @@ RESOURCES: Final[tuple[APIRouter, ...]] = (
     steps.router,
     agents.router,
     blocks.router,
+    archives.router,
     tools.router,
     models.router,
     providers.router,

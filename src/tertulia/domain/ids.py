@@ -12,6 +12,10 @@ DEFAULT_CONVERSATION: Final = "default"
 _TOOL_NAMESPACE: Final = UUID("6f2f1c3e-4f0b-4a51-9a39-0d9e0d9d5f10")
 
 
+def new_id(kind: str) -> str:
+    return f"{kind}-{uuid4()}"
+
+
 def new_agent_id() -> str:
     return f"agent-{uuid4()}"
 

@@ -18,6 +18,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.messages import Message
 from tertulia.domain.providers import StoredProvider
 from tertulia.domain.runs import Cancel, Run, Step, StepTrace
+from tertulia.ports.plain import Plain, PlainNouns
 from tertulia.ports.queries import (
     AgentQuery,
     BlockQuery,
@@ -31,6 +32,7 @@ from tertulia.ports.queries import (
 )
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,10 @@ class Transaction(Protocol):
     """All nouns at one instant. Valid only inside the function it was passed to."""
 
     def snapshot(self, conversation_id: str) -> Snapshot: ...
+    def of(self, noun: type[P]) -> PlainNouns[P]:
+        """The plain nouns of this kind."""
+        ...
+
     @property
     def agents(self) -> Agents: ...
     @property

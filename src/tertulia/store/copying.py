@@ -22,12 +22,13 @@ from tertulia.domain.errors import CopyFailed
 from tertulia.domain.messages import Message
 from tertulia.store.schema import COPYING, SCHEMA_REVISION
 from tertulia.store.sql.messages import searched_text
-from tertulia.store.sql.tables import messages, metadata, workers
+from tertulia.store.sql.plain_nouns import all_tables
+from tertulia.store.sql.tables import messages, workers
 
 Row: TypeAlias = tuple[Any, ...]
 """The values of a table's columns: str, int, bool, bytes or None, the same for every kind of database."""
 
-TABLES: Final = tuple(table for table in metadata.sorted_tables if table is not workers)
+TABLES: Final = tuple(table for table in all_tables() if table is not workers)
 
 BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 4_000_000

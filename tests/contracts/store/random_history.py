@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, Final
 
+from msgspec.structs import fields as fields_of
 from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent, AgentActivity
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
-from tertulia.domain.ids import new_provider_id
+from tertulia.domain.ids import new_id, new_provider_id
 from tertulia.domain.messages import Message, TextPart, ToolCallPart, ToolReturnPart
 from tertulia.domain.providers import StoredProvider
 from tertulia.domain.runs import Run, Step
+from tertulia.ports.plain import PlainQuery
 from tertulia.ports.queries import (
     AgentQuery,
     BlockQuery,
@@ -30,6 +32,7 @@ from tertulia.ports.queries import (
     TagQuery,
 )
 from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.store.sql.plain_nouns import PLAIN_NOUNS
 from tests.contracts.store.makers import (
     Work,
     a_block,
@@ -203,6 +206,15 @@ class History:
         )
         await self.write(lambda tx: tx.providers.insert(provider))
 
+    async def add_plain(self) -> None:
+        """One of every plain noun, with its required fields filled."""
+        for struct, noun in PLAIN_NOUNS.items():
+            word = self.random.choice(WORDS)
+            values = {str: f"{word} {self.random.randrange(10**9)}", datetime: self.now()}
+            fields = {field.name: values[field.type] for field in fields_of(struct) if field.required}
+            made = struct(**fields | {"id": new_id(noun.name.lower())})
+            await self.write(lambda tx, struct=struct, made=made: tx.of(struct).insert(made))
+
 
 async def fill(store: Store, seed: int, operations: int = 150) -> History:
     history = History(store, random.Random(seed))
@@ -217,6 +229,7 @@ async def fill(store: Store, seed: int, operations: int = 150) -> History:
         history.take_back,
         history.delete_conversation,
         history.add_provider,
+        history.add_plain,
     ]
     for operation in history.random.choices(often + seldom, k=operations):
         await operation()
@@ -267,6 +280,9 @@ async def _ask_for_lists(ask: Ask, history: History) -> None:
         await ask(f"runs {where}", lambda tx, page=page: tx.runs.find(RunQuery(page=page)))
         await ask(f"steps {where}", lambda tx, page=page: tx.steps.find(StepQuery(page=page)))
         await ask(f"providers {where}", lambda tx, page=page: tx.providers.find(ProviderQuery(page=page)))
+        for struct, noun in PLAIN_NOUNS.items():
+            query = PlainQuery(page=page)
+            await ask(f"{noun.name} {where}", lambda tx, struct=struct, query=query: tx.of(struct).find(query))
         await ask(f"tags {where}", lambda tx, page=page: tx.agents.tags(TagQuery(page=page)))
         messages = MessageQuery(limit=limit, ascending=ascending)
         await ask(f"messages {where}", lambda tx, query=messages: tx.messages.find(query))

@@ -51,10 +51,10 @@ _SNAPSHOT: Final = f"""
 class PostgresTransaction(SqlTransaction):
     def __init__(self, session: PostgresSession) -> None:
         super().__init__(session, PostgresMessages(session))
-        self._session = session
+        self._postgres = session
 
     def snapshot(self, conversation_id: str) -> Snapshot:
-        row = self._session.row(_SNAPSHOT, conversation_id)
+        row = self._postgres.row(_SNAPSHOT, conversation_id)
         if row is None:
             raise NotFound("Conversation", conversation_id)
         agent, system, bodies, values, *fields = row

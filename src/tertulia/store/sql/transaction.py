@@ -1,22 +1,30 @@
 """All nouns over one connection."""
 
+from typing import TypeVar
+
+from tertulia.ports.plain import Plain, PlainNouns
 from tertulia.ports.store import Snapshot
 from tertulia.store.sql.agents import SqlAgents
 from tertulia.store.sql.blocks import SqlBlocks
 from tertulia.store.sql.conversations import SqlConversations
 from tertulia.store.sql.events import SqlEvents
 from tertulia.store.sql.messages import SqlMessages
+from tertulia.store.sql.plain import SqlPlainNouns
+from tertulia.store.sql.plain_nouns import PLAIN_NOUNS
 from tertulia.store.sql.providers import SqlProviders
 from tertulia.store.sql.runs import SqlRuns
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.steps import SqlSteps
 from tertulia.store.sql.workers import SqlWorkers
 
+P = TypeVar("P", bound=Plain)
+
 
 class SqlTransaction:
     """The nouns of a connection. It keeps nothing, so one serves every transaction of its connection in turn."""
 
     def __init__(self, session: Session, messages: SqlMessages | None = None) -> None:
+        self._session = session
         self.agents = SqlAgents(session)
         self.blocks = SqlBlocks(session)
         self.conversations = SqlConversations(session)
@@ -26,6 +34,9 @@ class SqlTransaction:
         self.events = SqlEvents(session)
         self.providers = SqlProviders(session)
         self.workers = SqlWorkers(session)
+
+    def of(self, noun: type[P]) -> PlainNouns[P]:
+        return SqlPlainNouns(self._session, PLAIN_NOUNS[noun])
 
     def snapshot(self, conversation_id: str) -> Snapshot:
         conversation = self.conversations.get(conversation_id)
