@@ -76,6 +76,7 @@ def _placed(problem: Any) -> dict[str, Any]:
 def _not_json(raw: bytes, complaint: str) -> dict[str, Any]:
     """``complaint`` is the parser's: what it found, then ``at line 1 column 7``."""
     what, _, where = complaint.partition(" at line ")
+    what = what.replace("recursion limit exceeded", "it is nested too deeply")
     line, _, column = where.partition(" column ")
     before = raw.split(b"\n")[: int(line or 1) - 1]
     offset = sum(len(earlier) + 1 for earlier in before) + int(column or 0)

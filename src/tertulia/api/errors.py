@@ -176,10 +176,12 @@ def _complaint(error: Mapping[str, Any]) -> str:
     if kind == "union_tag_invalid":
         context = error["ctx"]
         return f"has {context['discriminator']} '{context['tag']}', which is none of {context['expected_tags']}"
+    if kind == "too_long":
+        return f"must have at most {error['ctx']['max_length']} entries; send fewer"
     if kind in _COMPLAINTS:
         return _COMPLAINTS[kind]
     message = re.sub(r"^(Value error|Assertion failed), ", "", str(error["msg"]))
-    return message.replace("Input should be", "must be").rstrip(".")
+    return message.replace("Input should be", "must be").replace("String should have", "must have").rstrip(".")
 
 
 class GuardMiddleware:

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import ImagePart, Message, Part, TextPart, ToolCallPart, ToolReturnPart
 
 DEFAULT_CLIP: Final = 50_000
@@ -145,8 +146,8 @@ def _spoken(message: Message) -> str:
 
 def _arguments(call: ToolCallPart) -> str:
     try:
-        return json.dumps(json.loads(call.arguments), ensure_ascii=False)
-    except ValueError:
+        return json.dumps(decoded(call.arguments), ensure_ascii=False)
+    except NotJson:
         return call.arguments
 
 

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
-import msgspec
 import structlog
 
 from tertulia.domain.clock import utc_now
 from tertulia.domain.ids import new_message_id
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome
@@ -130,8 +130,8 @@ async def _beside(
 
 def _arguments(text: str) -> dict[str, Any] | ToolOutcome:
     try:
-        arguments: object = msgspec.json.decode(text or "{}")
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        arguments: object = decoded(text or "{}")
+    except NotJson as error:
         return _error(f"The arguments are not valid JSON ({error}). Repeat the call with a JSON object.")
     if not isinstance(arguments, dict):
         return _error("The arguments must be a JSON object. Repeat the call with one.")

@@ -3,11 +3,11 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from tertulia.domain.errors import ProviderError
+from tertulia.domain.errors import ProviderError, ProviderMalformedReply
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers import setting_rules
@@ -18,6 +18,15 @@ from tertulia.providers.retries import Retries
 from tertulia.providers.setting_rules import Rules
 
 _MOST_BODIES: Final = 4  # of one request; an adapter that words it anew without end is wrong
+
+
+@asynccontextmanager
+async def _not_too_deep(provider: str) -> AsyncGenerator[None]:
+    """A reply that nests more deeply than can be read is no reply: no parser's limit is to end a run by itself."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ProviderMalformedReply(f"{provider} sent something that is nested too deeply.") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +159,7 @@ class Adapter(ABC):
             while True:
                 call = Call(request=request, body=body, subject=subject, deadline=retries.deadline)
                 try:
-                    async with aclosing(self.attempt(call)) as batches:
+                    async with _not_too_deep(self.name), aclosing(self.attempt(call)) as batches:
                         async for events in batches:
                             for event in events:
                                 started = True

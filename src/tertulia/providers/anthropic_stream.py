@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tertulia.domain.errors import ProviderMalformedReply
 from tertulia.domain.ids import new_tool_call_id
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
     Finished,
@@ -265,8 +266,8 @@ def _whole(block: _Block) -> dict[str, Any]:
     if not text:
         return block.fields
     try:
-        return {**block.fields, "input": msgspec.json.decode(text)}
-    except msgspec.DecodeError:
+        return {**block.fields, "input": decoded(text)}
+    except NotJson:
         return {**block.fields, "input": text}
 
 

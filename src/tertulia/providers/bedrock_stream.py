@@ -5,12 +5,11 @@ kinds of event and of block that are not known are passed over.
 """
 
 from base64 import b64encode
-from typing import Any, Final, cast
-
-import msgspec
+from typing import Any, Final
 
 from tertulia.domain.errors import ProviderFailed, ProviderMalformedReply
 from tertulia.domain.ids import new_tool_call_id
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
     CitationsPiece,
@@ -190,8 +189,8 @@ def _whole(block: _Block) -> Fields:
 
 def _decoded(arguments: str) -> object:
     try:
-        return cast("object", msgspec.json.decode(arguments))
-    except msgspec.DecodeError:
+        return decoded(arguments)
+    except NotJson:
         return arguments
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tertulia.domain.json_values import is_object
 from tertulia.domain.messages import (
     Base64Image,
     ImagePart,
@@ -209,9 +210,7 @@ _PICTURES: Final = b"\x00"  # parts a fragment from the pictures behind it; no J
 
 
 def _arguments(arguments: str) -> str:
-    try:
-        msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    if not is_object(arguments):
         return _encode({"invalid_arguments": arguments}).decode() if arguments.strip() else "{}"
     return arguments
 

@@ -17,6 +17,7 @@ from tertulia.domain.errors import (
     ProviderMalformedReply,
     ProviderPermissionError,
 )
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
     CitationsPiece,
@@ -249,7 +250,12 @@ class ReplyReader:
             raise ProviderMalformedReply(f"{self._subject.name} sent a tool call without a name.")
         arguments = bytes(call.args).decode()
         arguments = "{}" if arguments == "null" else arguments
-        item: dict[str, Any] = {"functionCall": {"name": call.name, "args": msgspec.json.decode(arguments)}}
+        try:
+            item: dict[str, Any] = {"functionCall": {"name": call.name, "args": decoded(arguments)}}
+        except NotJson as error:
+            raise ProviderMalformedReply(
+                f"{self._subject.name} sent a tool call whose arguments cannot be used: {error}."
+            ) from None
         if call.id:
             item["functionCall"]["id"] = call.id
         if signature is not None:

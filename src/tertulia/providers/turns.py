@@ -7,6 +7,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from tertulia.domain.json_values import is_object
+
 # The first byte of an encoded message says whose it is, or that it holds the results of tools; blocks follow.
 ASSISTANT: Final = ord("A")
 USER: Final = ord("U")
@@ -70,9 +72,7 @@ def tool_name(name: str) -> str:
 
 def arguments_object(arguments: str) -> msgspec.Raw | dict[str, str]:
     """A call's arguments as the JSON object they must be; what is none is sent inside of one."""
-    try:
-        msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    if not is_object(arguments):
         return {"invalid_arguments": arguments} if arguments.strip() else {}
     return msgspec.Raw(arguments.encode())
 

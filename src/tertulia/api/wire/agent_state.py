@@ -1,18 +1,18 @@
 """``AgentState``: an agent as clients see it, with the parts of it they asked for."""
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, Field
 
 from tertulia.api.wire import messages
 from tertulia.api.wire.blocks import BlockBody, block_body
-from tertulia.api.wire.common import Instant, ResponseModel, is_none
+from tertulia.api.wire.common import Instant, JsonObject, ResponseModel, is_none
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_to_wire
 from tertulia.api.wire.documented import model_of
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, settings_to_wire
 from tertulia.api.wire.models import LlmConfigBody, llm_config_body
-from tertulia.api.wire.tool_rules import ToolRuleBody
+from tertulia.api.wire.tool_rules import ToolRuleBody, rules_to_wire
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.agents import AgentType, BusyPolicy
 from tertulia.domain.errors import InvalidArgument
@@ -77,7 +77,7 @@ class AgentStateBody(ResponseModel):
     tool_rules: list[ToolRuleBody]
     tags: list[str]
     message_ids: list[str]
-    metadata: dict[str, Any]
+    metadata: JsonObject
     response_format: ResponseFormat | None
     timezone: str
     hidden: bool | None
@@ -148,7 +148,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         memory=MemoryBody(blocks=blocks, agent_type=agent.agent_type),
         blocks=blocks,
         tools=tools,
-        tool_rules=list(agent.tool_rules),  # pyright: ignore[reportArgumentType]  Pydantic makes the shapes
+        tool_rules=rules_to_wire(agent.tool_rules),  # pyright: ignore[reportArgumentType]  each is one of the union
         tags=list(agent.tags) if shown is None or "agent.tags" in shown else [],
         message_ids=view.message_ids,
         metadata=agent.metadata or {},

@@ -6,10 +6,21 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import Field
 
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
-from tertulia.api.wire.common import BodyModel, Fallbacks, JsonObject, Listed, PositiveCount
+from tertulia.api.wire.common import (
+    MAX_IDS,
+    BodyModel,
+    Fallbacks,
+    JsonObject,
+    Listed,
+    Name,
+    Names,
+    PositiveCount,
+    Prose,
+    Text,
+)
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_from_wire
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat
-from tertulia.api.wire.requests import MessageCreateParam, new_message
+from tertulia.api.wire.requests import MAX_MESSAGES, MessageCreateParam, new_message
 from tertulia.api.wire.shorthands import LlmConfigParam
 from tertulia.api.wire.tool_rules import ToolRuleBody, rules_from_wire
 from tertulia.domain.agents import AgentType, BusyPolicy
@@ -18,7 +29,7 @@ from tertulia.domain.models import ModelSettings, split_handle
 from tertulia.domain.runs import StopReason
 from tertulia.engine.agents import AgentDraft, NewBlock
 
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
+AgentName: TypeAlias = Annotated[Name, Field(min_length=1)]
 
 
 class ApprovalOfToolBody(BodyModel):
@@ -28,21 +39,21 @@ class ApprovalOfToolBody(BodyModel):
 class _AgentFields(BodyModel):
     """What can be said of an agent both when it is made and when it is changed."""
 
-    system: str | None = None
-    description: str | None = None
-    model: str | None = None
+    system: Text | None = None
+    description: Prose | None = None
+    model: Name | None = None
     model_settings: ModelSettingsBody | None = None
     context_window_limit: PositiveCount | None = None
-    embedding: str | None = None
+    embedding: Name | None = None
     compaction_settings: CompactionSettingsBody | None = None
-    block_ids: Listed[str] | None = None
-    tool_ids: Listed[str] | None = None
-    tool_rules: Listed[ToolRuleBody] | None = None
-    tags: Listed[str] | None = None
+    block_ids: Names | None = None
+    tool_ids: Names | None = None
+    tool_rules: Annotated[Listed[ToolRuleBody], Field(max_length=MAX_IDS)] | None = None
+    tags: Names | None = None
     metadata: JsonObject | None = None
-    timezone: str | None = None
+    timezone: Name | None = None
     hidden: bool | None = None
-    project_id: str | None = None
+    project_id: Name | None = None
     max_files_open: PositiveCount | None = None
     per_file_view_window_char_limit: PositiveCount | None = None
     busy_policy: Annotated[
@@ -60,42 +71,42 @@ class _AgentFields(BodyModel):
     reasoning: bool | None = None
     response_format: ResponseFormat | None = None
     # Accepted only while they ask for nothing.
-    base_template_id: str | None = None
-    template_id: str | None = None
+    base_template_id: Name | None = None
+    template_id: Name | None = None
     embedding_config: JsonObject | None = None
     enable_sleeptime: bool | None = None
-    folder_ids: Listed[str] | None = None
-    source_ids: Listed[str] | None = None
-    identity_ids: Listed[str] | None = None
-    secrets: dict[str, str] | None = None
-    tool_exec_environment_variables: dict[str, str] | None = None
+    folder_ids: Names | None = None
+    source_ids: Names | None = None
+    identity_ids: Names | None = None
+    secrets: Annotated[dict[Name, Text], Field(max_length=MAX_IDS)] | None = None
+    tool_exec_environment_variables: Annotated[dict[Name, Text], Field(max_length=MAX_IDS)] | None = None
 
 
 class CreateAgentBody(_AgentFields):
-    name: Name | None = None
+    name: AgentName | None = None
     agent_type: AgentType = "letta_v1_agent"
-    tools: Listed[str] | None = None
+    tools: Names | None = None
     include_base_tools: bool = True
     include_base_tool_rules: bool | None = None
-    memory_blocks: Listed[CreateBlockBody] | None = None
-    memory_variables: dict[str, str] | None = None
-    initial_message_sequence: Listed[MessageCreateParam] | None = None
+    memory_blocks: Annotated[Listed[CreateBlockBody], Field(max_length=MAX_IDS)] | None = None
+    memory_variables: Annotated[dict[Name, Text], Field(max_length=MAX_IDS)] | None = None
+    initial_message_sequence: Annotated[Listed[MessageCreateParam], Field(max_length=MAX_MESSAGES)] | None = None
     message_buffer_autoclear: bool = False
     enable_reasoner: bool | None = None
     max_reasoning_tokens: Annotated[int, Field(ge=0)] | None = None
     embedding_chunk_size: int | None = None
-    from_template: str | None = None
+    from_template: Name | None = None
     template: bool = False
     include_default_source: bool = False
-    project: str | None = None
+    project: Name | None = None
 
 
 class UpdateAgentBody(_AgentFields):
     """A field left out is untouched. null clears what can be empty and leaves anything else as it is."""
 
-    name: Name | None = None
+    name: AgentName | None = None
     message_buffer_autoclear: bool | None = None
-    message_ids: Listed[str] | None = None
+    message_ids: Names | None = None
     last_run_completion: datetime | None = None
     last_run_duration_ms: Annotated[int, Field(ge=0, le=2**53)] | None = None
     last_stop_reason: StopReason | None = None

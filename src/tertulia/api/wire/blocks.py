@@ -1,10 +1,10 @@
 """Memory blocks as clients see them, and what they may send to make and change one."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, Listed, ResponseModel
+from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, Name, Names, Prose, ResponseModel, Text
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.ids import new_block_id
@@ -17,7 +17,7 @@ class BlockBody(ResponseModel):
     limit: int
     description: str | None
     read_only: bool
-    metadata: dict[str, Any]
+    metadata: JsonObject
     tags: list[str]
     hidden: bool | None
     is_template: bool
@@ -35,22 +35,22 @@ class BlockBody(ResponseModel):
 class _BlockExtras(BodyModel):
     """The fields that are optional both when a block is made and when it is changed."""
 
-    description: str | None = None
+    description: Prose | None = None
     metadata: JsonObject | None = None
-    tags: Listed[str] | None = None
+    tags: Names | None = None
     hidden: bool | None = None
-    template_name: str | None = None
-    template_id: str | None = None
-    base_template_id: str | None = None
-    deployment_id: str | None = None
-    entity_id: str | None = None
-    project_id: str | None = None
+    template_name: Name | None = None
+    template_id: Name | None = None
+    base_template_id: Name | None = None
+    deployment_id: Name | None = None
+    entity_id: Name | None = None
+    project_id: Name | None = None
     preserve_on_migration: bool | None = None
 
 
 class CreateBlockBody(_BlockExtras):
-    label: str = Field(min_length=1)
-    value: str
+    label: Name = Field(min_length=1)
+    value: Text
     limit: int = Field(DEFAULT_LIMIT, ge=0, le=MAX_INT)
     read_only: bool = False
     is_template: bool = False
@@ -59,8 +59,8 @@ class CreateBlockBody(_BlockExtras):
 class UpdateBlockBody(_BlockExtras):
     """A field left out is untouched. null clears a field that can be empty and leaves any other as it is."""
 
-    label: str | None = Field(None, min_length=1)
-    value: str | None = None
+    label: Annotated[Name, Field(min_length=1)] | None = None
+    value: Text | None = None
     limit: int | None = Field(None, ge=0, le=MAX_INT)
     read_only: bool | None = None
     is_template: bool | None = None

@@ -1,10 +1,24 @@
 """What every wire shape is made of: strict request models, complete response models, instants, JSON values."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeAlias, TypeVar, cast
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 import structlog
-from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, to_json
+
+from tertulia.domain.json_values import MAX_DEPTH, MAX_SIZE, complaint
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +53,9 @@ class ResponseModel(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=(), ser_json_inf_nan="null")
 
+    def __init__(self, **data: Any) -> None:
+        self.__pydantic_validator__.validate_python(data, self_instance=self, context=STORED)
+
 
 def timestamp(instant: datetime) -> str:
     """RFC 3339 with microseconds and ``Z``, the form of every instant except a message's ``date``."""
@@ -54,8 +71,41 @@ def is_none(value: object) -> bool:
     return value is None
 
 
-JsonObject: TypeAlias = dict[str, Any]
-"""A JSON object of the client's own."""
+STORED: Final[Mapping[str, bool]] = MappingProxyType({"stored": True})
+"""The validation context of what comes from the store: it is shown as well as it can be, and never refused."""
+
+_UNSHOWABLE: Final = "What is stored here cannot be shown: it is nested too deeply. Set it again."
+_FRAME: Final = 10
+"""How many objects and arrays a client's own is shown inside of, at most."""
+
+
+def _keepable(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    if info.context is STORED:
+        return showable(value)
+    wrong = complaint(value)
+    if wrong is not None:
+        raise PydanticCustomError("json_object", "{complaint}", {"complaint": wrong})
+    return value
+
+
+def showable(value: dict[str, Any]) -> dict[str, Any]:
+    """A stored object, or a word in its place if it cannot be shown: one such object is not to spoil a whole list."""
+    framed: Any = value
+    for _ in range(_FRAME):
+        framed = [framed]
+    try:
+        to_json(framed, inf_nan_mode="null")
+    except (ValueError, RecursionError):
+        return {"unshowable": _UNSHOWABLE}
+    return value
+
+
+JsonObject: TypeAlias = Annotated[
+    dict[str, Any],
+    AfterValidator(_keepable),
+    Field(description=f"At most {MAX_DEPTH} deep and {MAX_SIZE} bytes as JSON."),
+]
+"""A JSON object of the client's own: what is kept of it can be shown."""
 
 T = TypeVar("T")
 
@@ -70,12 +120,37 @@ class _FirstError(FailFast):
 Listed: TypeAlias = Annotated[list[T], _FirstError()]
 """A list of the client's. The first wrong item is told, not a million of them."""
 
+MAX_IDS: Final = 1_000
+"""Of ids, tags, labels, tools, rules, answers and the like in one list: many times what anybody needs."""
+
+MAX_NAME: Final = 500
+MAX_PROSE: Final = 100_000
+MAX_TEXT: Final = 2_000_000
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "must not have the character U+0000 in it")
+    return text
+
+
+Name: TypeAlias = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_without_nul)]
+"""A name, an id, a label, a tag: something that is looked up."""
+
+Prose: TypeAlias = Annotated[str, Field(max_length=MAX_PROSE)]
+"""What people write about something, and ids that others make, which may be long."""
+
+Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
+"""What a model is to read in every request: longer than any context window."""
+
+Names: TypeAlias = Annotated[Listed[Name], Field(max_length=MAX_IDS)]
+
 MAX_INT = 2**31 - 1
 Count: TypeAlias = Annotated[int, Field(ge=0, le=MAX_INT)]
 """A number of tokens, characters, files or the like."""
 
 MAX_FALLBACKS = 10
-Fallbacks: TypeAlias = Annotated[Listed[str], Field(max_length=MAX_FALLBACKS)]
+Fallbacks: TypeAlias = Annotated[Listed[Name], Field(max_length=MAX_FALLBACKS)]
 """Handles of models, the first to be asked first."""
 
 PositiveCount: TypeAlias = Annotated[int, Field(ge=1, le=MAX_INT)]

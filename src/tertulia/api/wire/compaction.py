@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import structs
 from pydantic import Field
 
-from tertulia.api.wire.common import PositiveCount, RequestModel, ResponseModel
+from tertulia.api.wire.common import STORED, Name, PositiveCount, RequestModel, ResponseModel, Text
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain.agents import CompactionSettings
 from tertulia.engine.compacting import Compacted
@@ -13,9 +13,9 @@ from tertulia.engine.compacting import Compacted
 
 class CompactionSettingsBody(RequestModel):
     mode: Literal["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"] | None = None
-    model: str | None = None
+    model: Name | None = None
     model_settings: ModelSettingsBody | None = None
-    prompt: str | None = None
+    prompt: Text | None = None
     prompt_acknowledgement: bool | None = None
     clip_chars: PositiveCount | None = None
     sliding_window_percentage: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -28,11 +28,11 @@ class SummarizeBody(RequestModel):
 
 
 class CompactBody(SummarizeBody):
-    agent_id: str | None = None
+    agent_id: Name | None = None
 
 
 class CompactionUndoBody(RequestModel):
-    agent_id: str | None = None
+    agent_id: Name | None = None
 
 
 class CompactionResponse(ResponseModel):
@@ -59,4 +59,4 @@ def compaction_from_wire(body: CompactionSettingsBody) -> CompactionSettings:
 def compaction_to_wire(settings: CompactionSettings) -> CompactionSettingsBody:
     fields = structs.asdict(settings)
     fields["model_settings"] = settings.model_settings and settings_to_wire(settings.model_settings)
-    return CompactionSettingsBody.model_validate(fields)
+    return CompactionSettingsBody.model_validate(fields, context=STORED)

@@ -3,13 +3,16 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from tertulia.api.wire.common import Listed
+from tertulia.api.wire.common import MAX_NAME, Listed, Name, Text
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
+
+MAX_PARTS: Final = 1_000
+"""In one message."""
 
 
 class SentModel(BaseModel):
@@ -42,7 +45,7 @@ def told_apart(types: Mapping[str, str], fields: Mapping[str, str]) -> Discrimin
 class TextContentParam(SentModel):
     type: Literal["text"] = "text"
     text: str
-    signature: str | None = None
+    signature: Text | None = None
 
 
 class UrlSource(SentModel):
@@ -62,9 +65,9 @@ class Base64Source(SentModel):
     """``data`` is checked here: once in the history, an image no provider can read would spoil every later message."""
 
     type: Literal["base64"] = "base64"
-    media_type: Annotated[str, Field(pattern="^image/")]
+    media_type: Annotated[str, Field(pattern="^image/", max_length=MAX_NAME)]
     data: str
-    detail: str | None = None
+    detail: Name | None = None
 
     @field_validator("data")
     @classmethod
@@ -79,10 +82,10 @@ class Base64Source(SentModel):
 
 class StoredSource(SentModel):
     type: Literal["letta"] = "letta"
-    file_id: str
-    media_type: str | None = None
+    file_id: Name
+    media_type: Name | None = None
     data: str | None = None
-    detail: str | None = None
+    detail: Name | None = None
 
 
 ImageSource: TypeAlias = Annotated[
@@ -129,9 +132,12 @@ def _text_or_list(value: Any) -> str:
     return "~list" if isinstance(value, list) else "~text"
 
 
+_Parts: TypeAlias = Annotated[Listed[Content], Field(max_length=MAX_PARTS)]
+
 # Told apart by hand, so that an error speaks of the one that was sent and not of both.
 TextOrContent: TypeAlias = Annotated[
-    Annotated[str, Tag("~text")] | Annotated[Listed[Content], Tag("~list")], Discriminator(_text_or_list)
+    Annotated[str, Tag("~text")] | Annotated[_Parts, Tag("~list")],
+    Discriminator(_text_or_list),
 ]
 
 

@@ -4,7 +4,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tertulia.api.wire.common import Count, Fallbacks, Instant, Listed, PositiveCount, ResponseModel, is_none
+from tertulia.api.wire.common import (
+    Count,
+    Fallbacks,
+    Instant,
+    Name,
+    Names,
+    PositiveCount,
+    Prose,
+    ResponseModel,
+    is_none,
+)
 from tertulia.api.wire.compaction import CompactionSettingsBody
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.instants import SentInstant
@@ -51,9 +61,9 @@ class _ConversationBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=(), allow_inf_nan=False)
 
-    summary: str | None = None
-    description: str | None = None
-    model: str | None = None
+    summary: Prose | None = None
+    description: Prose | None = None
+    model: Name | None = None
     model_settings: ModelSettingsBody | None = None
     context_window_limit: Count | None = None
     fallback_models: Fallbacks | None = Field(
@@ -63,7 +73,7 @@ class _ConversationBody(BaseModel):
 
 class CreateConversationBody(_ConversationBody):
     hidden: bool = False
-    isolated_block_labels: Listed[str] | None = Field(
+    isolated_block_labels: Names | None = Field(
         None, description="The agent's blocks that the conversation gets copies of; edits stay in it."
     )
 
@@ -79,7 +89,7 @@ class UpdateConversationBody(_ConversationBody):
 
 
 class RecompileBody(SentModel):
-    agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
+    agent_id: Name | None = Field(None, description="Whose default conversation `default` is.")
     compaction_settings: CompactionSettingsBody | None = Field(
         None, description="Compact the conversation first, with these settings over the agent's."
     )

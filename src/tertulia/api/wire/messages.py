@@ -3,13 +3,13 @@
 Listing is a hot path: these are msgspec structs, encoded without a detour over Pydantic.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, cast
 
 from msgspec import Struct
 
 from tertulia.domain.ids import part_otid
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import (
     ApprovalPart,
     Compaction,
@@ -380,8 +380,8 @@ def spoken_text(tool_name: str, arguments: str, config: RequestConfig) -> str | 
     if not is_spoken(tool_name, config):
         return None
     try:
-        parsed: Any = json.loads(arguments)
-    except ValueError:
+        parsed = decoded(arguments)
+    except NotJson:
         return None
     return said_in(parsed, config.assistant_message_tool_kwarg)
 

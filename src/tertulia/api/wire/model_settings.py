@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 from msgspec import structs
 from pydantic import Discriminator, Field, Tag
 
-from tertulia.api.wire.common import MAX_INT, JsonObject, RequestModel
+from tertulia.api.wire.common import MAX_INT, STORED, JsonObject, Name, RequestModel
 from tertulia.domain.models import ModelSettings
 
 Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
@@ -98,7 +98,7 @@ class SGLangModelSettings(_WithResponseFormat):
     provider_type: Literal["sglang"] = "sglang"
     strict: bool | None = None
     reasoning: Reasoning | None = None
-    tool_call_parser: str | None = None
+    tool_call_parser: Name | None = None
 
 
 class AnthropicModelSettings(_WithResponseFormat):
@@ -229,4 +229,4 @@ def settings_from_wire(settings: AnyModelSettings) -> ModelSettings:
 def settings_to_wire(settings: ModelSettings) -> AnyModelSettings:
     """The settings with every field of their shape, None where not set."""
     given = {name: value for name, value in structs.asdict(settings).items() if value is not None}
-    return SHAPES[settings.provider_type].model_validate(given)
+    return SHAPES[settings.provider_type].model_validate(given, context=STORED)

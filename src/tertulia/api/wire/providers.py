@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from tertulia.api.wire.common import BodyModel, Instant, ResponseModel
+from tertulia.api.wire.common import BodyModel, Instant, Name, Prose, ResponseModel
 from tertulia.domain.models import ProviderCategory
 from tertulia.domain.providers import Credentials, ProviderAccount, StoredProvider
 
@@ -61,11 +61,11 @@ class ProviderBody(ResponseModel):
 class _Spoken(BodyModel):
     """What a provider is spoken to with. Types that need no key, or have an address of their own, do without."""
 
-    api_key: str | None = Field(None, description="The key, the secret of an AWS key, or tokens as JSON.")
-    access_key: str | None = None
-    region: str | None = None
-    base_url: str | None = Field(None, description="May be an address of the server's own network.")
-    api_version: str | None = None
+    api_key: Prose | None = Field(None, description="The key, the secret of an AWS key, or tokens as JSON.")
+    access_key: Prose | None = None
+    region: Name | None = None
+    base_url: Prose | None = Field(None, description="May be an address of the server's own network.")
+    api_version: Name | None = None
 
 
 class CheckProviderBody(_Spoken):
@@ -73,13 +73,13 @@ class CheckProviderBody(_Spoken):
 
 
 class CreateProviderBody(CheckProviderBody):
-    name: str = Field(min_length=1)
+    name: Name = Field(min_length=1)
 
 
 class UpdateProviderBody(_Spoken):
     """A field left out is untouched; null clears it. The name and the type can be said, and not be changed."""
 
-    name: str | None = None
+    name: Name | None = None
     provider_type: ProviderTypeName | None = None
 
 

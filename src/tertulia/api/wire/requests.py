@@ -1,11 +1,11 @@
 """The bodies of the operations that send messages or read a run's stream, and what the engine makes of them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
 
-from tertulia.api.wire.common import MAX_INT, JsonObject, Listed
+from tertulia.api.wire.common import MAX_IDS, MAX_INT, JsonObject, Listed, Name, Names, Prose, Text
 from tertulia.api.wire.content import SentModel, TextOrContent, parts_of, told_apart
 from tertulia.api.wire.messages import MessageType
 from tertulia.domain import tools
@@ -15,32 +15,37 @@ from tertulia.domain.messages import ApprovalPart, ImagePart, ToolReturnPart
 from tertulia.domain.runs import RequestConfig
 from tertulia.engine.requests import DEFAULT_MAX_STEPS, NewAnswer, NewMessage, SendRequest
 
+MAX_MESSAGES: Final = 10_000
+"""In one request. Whoever brings a history along sends thousands at most."""
+
+MAX_LINES: Final = 10_000
+
 
 class MessageCreateParam(SentModel):
     type: Literal["message"] | None = "message"
     role: Literal["user", "system", "assistant"]
     content: TextOrContent
-    name: str | None = None
-    otid: str | None = None
-    sender_id: str | None = None
-    batch_item_id: str | None = None
-    group_id: str | None = None
+    name: Name | None = None
+    otid: Name | None = None
+    sender_id: Name | None = None
+    batch_item_id: Name | None = None
+    group_id: Name | None = None
 
 
 class ApprovalReturnParam(SentModel):
     type: Literal["approval"] = "approval"
     approve: bool
-    tool_call_id: str
-    reason: str | None = None
+    tool_call_id: Prose
+    reason: Prose | None = None
 
 
 class ToolReturnParam(SentModel):
     type: Literal["tool"] = "tool"
-    tool_call_id: str
+    tool_call_id: Prose
     tool_return: TextOrContent
     status: Literal["success", "error"]
-    stdout: Listed[str] | None = None
-    stderr: Listed[str] | None = None
+    stdout: Annotated[Listed[str], Field(max_length=MAX_LINES)] | None = None
+    stderr: Annotated[Listed[str], Field(max_length=MAX_LINES)] | None = None
 
 
 Approval: TypeAlias = Annotated[
@@ -56,12 +61,12 @@ class ApprovalCreateParam(SentModel):
     """
 
     type: Literal["approval"] = "approval"
-    approvals: Listed[Approval] | None = None
+    approvals: Annotated[Listed[Approval], Field(max_length=MAX_IDS)] | None = None
     approve: bool | None = None
-    approval_request_id: str | None = None
-    reason: str | None = None
-    otid: str | None = None
-    group_id: str | None = None
+    approval_request_id: Name | None = None
+    reason: Prose | None = None
+    otid: Name | None = None
+    group_id: Name | None = None
 
     @model_validator(mode="after")
     def _answers_something(self) -> Self:
@@ -75,9 +80,9 @@ class ToolReturnCreate(SentModel):
     """What tools on the client's side returned."""
 
     type: Literal["tool_return"] = "tool_return"
-    tool_returns: Annotated[Listed[ToolReturnParam], Field(min_length=1)]
-    otid: str | None = None
-    group_id: str | None = None
+    tool_returns: Annotated[Listed[ToolReturnParam], Field(min_length=1, max_length=MAX_IDS)]
+    otid: Name | None = None
+    group_id: Name | None = None
 
 
 SentMessage: TypeAlias = Annotated[
@@ -93,15 +98,15 @@ SentMessage: TypeAlias = Annotated[
 
 
 class ClientTool(SentModel):
-    name: str
-    description: str | None = None
+    name: Name
+    description: Prose | None = None
     parameters: JsonObject | None = None
 
 
 class ClientSkill(SentModel):
-    name: str
-    description: str
-    location: str
+    name: Name
+    description: Prose
+    location: Prose
 
 
 class SendBody(BaseModel):
@@ -112,22 +117,22 @@ class SendBody(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    messages: Listed[SentMessage] | None = None
+    messages: Annotated[Listed[SentMessage], Field(max_length=MAX_MESSAGES)] | None = None
     input: TextOrContent | None = None
     streaming: bool | None = None
     stream_tokens: bool = False
     background: bool = False
     include_pings: bool = False
     max_steps: Annotated[int, Field(ge=1, le=MAX_INT)] = DEFAULT_MAX_STEPS
-    include_return_message_types: Listed[MessageType] | None = None
+    include_return_message_types: Annotated[Listed[MessageType], Field(max_length=MAX_IDS)] | None = None
     include_compaction_messages: bool = False
     use_assistant_message: bool = True
-    assistant_message_tool_name: str = "send_message"
-    assistant_message_tool_kwarg: str = "message"
-    override_model: str | None = None
-    override_system: str | None = None
-    client_tools: Listed[ClientTool] | None = None
-    client_skills: Listed[ClientSkill] | None = None
+    assistant_message_tool_name: Name = "send_message"
+    assistant_message_tool_kwarg: Name = "message"
+    override_model: Name | None = None
+    override_system: Text | None = None
+    client_tools: Annotated[Listed[ClientTool], Field(max_length=MAX_IDS)] | None = None
+    client_skills: Annotated[Listed[ClientSkill], Field(max_length=MAX_IDS)] | None = None
     enable_thinking: str = ""
     return_logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -135,6 +140,16 @@ class SendBody(BaseModel):
     busy_policy: BusyPolicy | None = Field(
         None, description="Ours: what to do while the conversation answers another message. The agent's by default."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_more_parts_than_messages_may_be(cls, body: Any) -> Any:
+        """Looked at before the parts are: each takes as long as a message."""
+        sent: object = cast("dict[str, Any]", body).get("messages") if isinstance(body, dict) else None
+        if isinstance(sent, list) and sum(map(_parts_in, cast("list[object]", sent))) > MAX_MESSAGES:
+            message = f"The messages of one request must have at most {MAX_MESSAGES} parts of content in all"
+            raise ValueError(message)
+        return cast("Any", body)
 
     @model_validator(mode="after")
     def _says_something_once(self) -> Self:
@@ -151,14 +166,19 @@ class SendBody(BaseModel):
         raise ValueError(message)
 
 
+def _parts_in(message: object) -> int:
+    content: object = cast("dict[str, Any]", message).get("content") if isinstance(message, dict) else None
+    return len(cast("list[object]", content)) if isinstance(content, list) else 1
+
+
 class ConversationSendBody(SendBody):
-    agent_id: str | None = Field(None, description="Whose default conversation `default` is.")
+    agent_id: Name | None = Field(None, description="Whose default conversation `default` is.")
 
 
 class AsyncSendBody(SendBody):
     """The run goes on in the background whatever else is asked."""
 
-    callback_url: str | None = Field(None, description="Is sent a signed notice when the run has ended.")
+    callback_url: Prose | None = Field(None, description="Is sent a signed notice when the run has ended.")
 
 
 class ResumeBody(SentModel):
@@ -168,9 +188,9 @@ class ResumeBody(SentModel):
     has anything to change.
     """
 
-    run_id: str | None = None
-    otid: str | None = None
-    agent_id: str | None = None
+    run_id: Name | None = None
+    otid: Name | None = None
+    agent_id: Name | None = None
     starting_after: Annotated[int, Field(ge=0, le=MAX_INT)] = 0
     include_pings: bool | None = None
     batch_size: int | None = None
@@ -178,7 +198,7 @@ class ResumeBody(SentModel):
 
 
 class CancelBody(SentModel):
-    run_ids: Listed[str] | None = None
+    run_ids: Names | None = None
 
 
 class ResetBody(SentModel):

@@ -1,10 +1,8 @@
 """Runs as the API shows them."""
 
-from typing import Any
-
 from pydantic import Field
 
-from tertulia.api.wire.common import Instant, ResponseModel
+from tertulia.api.wire.common import Instant, JsonObject, ResponseModel
 from tertulia.api.wire.messages import MessageType
 from tertulia.domain import runs
 from tertulia.domain.ids import DEFAULT_CONVERSATION
@@ -30,7 +28,7 @@ class Run(ResponseModel):
     total_duration_ns: int | None
     ttft_ns: int | None
     request_config: RequestConfig | None
-    metadata: dict[str, Any] | None
+    metadata: JsonObject | None
     callback_url: str | None
     callback_error: str | None
     callback_sent_at: Instant | None

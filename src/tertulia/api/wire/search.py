@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
-from tertulia.api.wire.common import Instant, JsonObject, ResponseModel
+from tertulia.api.wire.common import Instant, JsonObject, Name, Prose, ResponseModel
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.conversations import Conversation
 from tertulia.api.wire.instants import SentInstant
@@ -23,20 +23,20 @@ _PER_CONVERSATION: Final = 10
 
 
 class SearchMessagesBody(SentModel):
-    query: str
+    query: Prose
     search_mode: Literal["vector", "fts", "hybrid"] | None = Field(
         None, description="`hybrid` is full text alone here, `vector` is not supported: there are no embeddings yet."
     )
-    agent_id: str | None = None
-    conversation_id: str | None = None
+    agent_id: Name | None = None
+    conversation_id: Name | None = None
     start_date: SentInstant | None = None
     end_date: SentInstant | None = None
     limit: Limit = 50
 
 
 class SearchConversationsBody(SentModel):
-    query: str
-    agent_id: str | None = None
+    query: Prose
+    agent_id: Name | None = None
     archive_status: Literal["unarchived", "archived", "all"] = "all"
     start_date: SentInstant | None = None
     end_date: SentInstant | None = None

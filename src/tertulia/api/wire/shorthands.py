@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, get_args
 from msgspec import structs
 from pydantic import BaseModel, Field, ValidationError
 
-from tertulia.api.wire.common import Count, PositiveCount, RequestModel
+from tertulia.api.wire.common import Count, Name, PositiveCount, RequestModel
 from tertulia.api.wire.model_settings import (
     SHAPES,
     AnyModelSettings,
@@ -27,15 +27,15 @@ from tertulia.domain.models import ModelCard, ModelSettings, ProviderCategory
 class LlmConfigParam(RequestModel):
     """``llm_config`` in a request, as an agent shows it."""
 
-    model: str
-    model_endpoint_type: str
+    model: Name
+    model_endpoint_type: Name
     context_window: PositiveCount
-    handle: str | None = None
-    provider_name: str | None = None
-    model_endpoint: str | None = None
+    handle: Name | None = None
+    provider_name: Name | None = None
+    model_endpoint: Name | None = None
     provider_category: ProviderCategory | None = None
     compatibility_type: Literal["gguf", "mlx"] | None = None
-    display_name: str | None = None
+    display_name: Name | None = None
     temperature: Annotated[float, Field(ge=0)] | None = None
     max_tokens: PositiveCount | None = None
     parallel_tool_calls: bool | None = None
@@ -46,11 +46,11 @@ class LlmConfigParam(RequestModel):
     verbosity: Verbosity | None = None
     response_format: ResponseFormat | None = None
     strict: bool | None = None
-    tool_call_parser: str | None = None
-    model_wrapper: str | None = None
+    tool_call_parser: Name | None = None
+    model_wrapper: Name | None = None
     put_inner_thoughts_in_kwargs: bool | None = None
     frequency_penalty: float | None = None
-    tier: str | None = None
+    tier: Name | None = None
     return_logprobs: bool | None = None
     return_token_ids: bool | None = None
     top_logprobs: Count | None = None

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from msgspec import structs
 from pydantic import Field
 
-from tertulia.api.wire.common import Instant, RequestModel, ResponseModel, is_none
+from tertulia.api.wire.common import Instant, JsonObject, Names, RequestModel, ResponseModel, is_none
 from tertulia.api.wire.runs import completion_details, prompt_details
 from tertulia.domain import runs
 from tertulia.domain.runs import StepStatus, StepTrace, StopReason
@@ -40,10 +40,10 @@ class Step(ResponseModel):
     cached_input_tokens: int | None
     cache_write_tokens: int | None
     reasoning_tokens: int | None
-    prompt_tokens_details: dict[str, Any] | None
-    completion_tokens_details: dict[str, Any] | None
+    prompt_tokens_details: JsonObject | None
+    completion_tokens_details: JsonObject | None
     error_type: str | None
-    error_data: dict[str, Any] | None
+    error_data: JsonObject | None
     feedback: Literal["positive", "negative"] | None
     tags: list[str] | None
     request_id: str | None
@@ -51,7 +51,7 @@ class Step(ResponseModel):
     origin: str | None = None
     tid: str | None = None
     trace_id: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    messages: list[JsonObject] | None = None
     """Deprecated in the API and never filled in: list the step's messages instead."""
     failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
 
@@ -90,11 +90,11 @@ class ProviderTrace(ResponseModel):
     call_type: str | None = "agent_step"
     source: str | None = "tertulia"
     latency_ms: int | None
-    llm_config: dict[str, Any] | None
-    compaction_settings: dict[str, Any] | None = None
+    llm_config: JsonObject | None
+    compaction_settings: JsonObject | None = None
     billing_context: BillingContext | None = None
-    request_json: dict[str, Any]
-    response_json: dict[str, Any]
+    request_json: JsonObject
+    response_json: JsonObject
     org_id: str | None = None
     created_by_id: str | None = None
     last_updated_by_id: str | None = None
@@ -107,7 +107,7 @@ class FeedbackBody(RequestModel):
     """``null`` or an absent field takes the feedback back; ``tags`` are replaced only when given."""
 
     feedback: Literal["positive", "negative"] | None = None
-    tags: list[str] | None = None
+    tags: Names | None = None
 
 
 def step_to_wire(step: runs.Step) -> Step:

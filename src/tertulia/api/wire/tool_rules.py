@@ -1,27 +1,38 @@
 """Tool rules: the nine shapes, told apart by ``type``. The domain keeps them as the validated objects themselves."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
-from tertulia.api.wire.common import MAX_INT, JsonObject, Listed, RequestModel
+from tertulia.api.wire.common import (
+    MAX_IDS,
+    MAX_INT,
+    STORED,
+    JsonObject,
+    Listed,
+    Name,
+    Names,
+    Prose,
+    RequestModel,
+    showable,
+)
 
 
 class _ToolRule(RequestModel):
-    tool_name: str
-    prompt_template: str | None = None
+    tool_name: Name
+    prompt_template: Prose | None = None
 
 
 class ChildArgNode(RequestModel):
-    name: str
+    name: Name
     args: JsonObject | None = None
 
 
 class ChildToolRule(_ToolRule):
     type: Literal["constrain_child_tools"] = "constrain_child_tools"
-    children: Listed[str]
-    child_arg_nodes: Listed[ChildArgNode] | None = None
+    children: Names
+    child_arg_nodes: Annotated[Listed[ChildArgNode], Field(max_length=MAX_IDS)] | None = None
 
 
 class InitToolRule(_ToolRule):
@@ -35,8 +46,8 @@ class TerminalToolRule(_ToolRule):
 
 class ConditionalToolRule(_ToolRule):
     type: Literal["conditional"] = "conditional"
-    child_output_mapping: dict[str, str]
-    default_child: str | None = None
+    child_output_mapping: Annotated[dict[Prose, Name], Field(max_length=MAX_IDS)]
+    default_child: Name | None = None
     require_output_mapping: bool = False
 
 
@@ -55,7 +66,7 @@ class MaxCountPerStepToolRule(_ToolRule):
 
 class ParentToolRule(_ToolRule):
     type: Literal["parent_last_tool"] = "parent_last_tool"
-    children: Listed[str]
+    children: Names
 
 
 class RequiresApprovalToolRule(_ToolRule):
@@ -74,6 +85,25 @@ ToolRuleBody: TypeAlias = Annotated[
     | RequiresApprovalToolRule,
     Field(discriminator="type"),
 ]
+
+
+_SHAPES: Final[dict[str, type[_ToolRule]]] = {
+    shape.model_fields["type"].default: shape for shape in get_args(get_args(ToolRuleBody)[0])
+}
+_RULES: Final[TypeAdapter[_ToolRule]] = TypeAdapter(ToolRuleBody)
+
+
+def rules_to_wire(rules: Iterable[Mapping[str, Any]]) -> list[_ToolRule]:
+    """Stored rules as they are shown, even those that would not be taken any more."""
+    return list(map(_rule_to_wire, rules))
+
+
+def _rule_to_wire(rule: Mapping[str, Any]) -> _ToolRule:
+    try:
+        return _RULES.validate_python(rule, context=STORED)
+    except ValidationError:
+        shown = {name: value for name, value in rule.items() if showable({name: value}).keys() == {name}}
+        return _SHAPES.get(rule["type"], ContinueToolRule).model_construct(**shown)
 
 
 def rules_from_wire(rules: Iterable[_ToolRule]) -> tuple[dict[str, Any], ...]:

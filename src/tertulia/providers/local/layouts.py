@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import ImagePart, Message, TextPart, ToolCallPart, ToolReturnPart
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
@@ -150,7 +151,7 @@ def reply_object(text: str) -> str:
 def call_object(call: ToolCallPart) -> str:
     """The call as the model wrote it, in the same spacing; arguments that were no JSON are shown as a string."""
     try:
-        arguments = json.loads(call.arguments)
-    except ValueError:
+        arguments = decoded(call.arguments)
+    except NotJson:
         arguments = call.arguments
     return json.dumps({"call": call.name, "arguments": arguments}, ensure_ascii=False)
