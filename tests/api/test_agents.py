@@ -335,7 +335,7 @@ class TestUpdate:
         assert changed["model_settings"]["max_output_tokens"] == 9
         cleared = (await client.patch(path, json={"context_window_limit": None, "model_settings": None})).json()
         assert cleared["llm_config"]["context_window"] == agent["llm_config"]["context_window"]
-        assert cleared["model_settings"] is None
+        assert cleared["model_settings"] == agent["model_settings"]
 
     async def test_its_own_llm_config_changes_nothing(self, client: httpx.AsyncClient) -> None:
         agent = await _make(client, model_settings={"provider_type": "openai", "temperature": 0.5})

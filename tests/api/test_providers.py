@@ -132,7 +132,8 @@ async def test_fields_change_alone_and_null_clears_them(client: httpx.AsyncClien
     assert changed == {**made, "region": None, "updated_at": changed["updated_at"]}
     assert changed["updated_at"] > made["updated_at"]
     assert (await client.patch(path, json={"api_key": "sk-other", "name": "lc-openai"})).status_code == 200
-    moved = (await client.patch(path, json={"base_url": "http://127.0.0.1:9/v1"})).json()
+    moving = {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-third"}
+    moved = (await client.patch(path, json=moving)).json()
     assert (moved["base_url"], moved["region"]) == ("http://127.0.0.1:9/v1", None)
     model = (await client.get("/v1/models/", params={"provider_name": "lc-openai"})).json()
     assert model == []  # nothing answers there
@@ -144,7 +145,7 @@ async def test_fields_change_alone_and_null_clears_them(client: httpx.AsyncClien
         ({"name": "other"}, 400),
         ({"provider_type": "anthropic"}, 400),
         ({"base_url": "nowhere"}, 400),
-        ({"api_key": None}, 400),
+        ({"api_key": ""}, 400),
         ({"region": 7}, 422),
     ],
 )
@@ -236,6 +237,55 @@ async def test_a_refresh_asks_for_the_models_now_and_says_when(
     assert refreshed.json()["last_synced"] > made["created_at"]
     models = (await client.get("/v1/models/", params={"provider_name": "lc-openai"})).json()
     assert [model["name"] for model in models] == ["new-model"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({"base_url": "http://127.0.0.1:9/v1"}, {"base_url": "http://127.0.0.1:10/v1"}),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {"base_url": "https://127.0.0.1:9/v1"}),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {"base_url": "http://localhost:9/v1"}),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {"base_url": None}),
+        ({}, {"base_url": "http://127.0.0.1:9/v1"}),
+        ({"provider_type": "bedrock", "region": "eu-west-1", "access_key": "AK"}, {"region": "us-east-1"}),
+        (
+            {"provider_type": "bedrock", "region": "eu-west-1", "access_key": "AK"},
+            {"region": "us-east-1", "api_key": "sk-again"},
+        ),
+        ({"provider_type": "google_vertex", "region": "eu"}, {"region": None}),
+    ],
+)
+async def test_a_key_is_not_sent_to_another_address_than_it_was_stored_for(
+    client: httpx.AsyncClient, fields: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    made = await store(client, **fields)
+    path = f"/v1/providers/{made['id']}"
+    reply = await client.patch(path, json=changes)
+    assert (reply.status_code, "again" in reply.json()["detail"]) == (422, True), reply.text
+    assert (await client.get(path)).json() == made
+    anew = {"api_key": "sk-again", **({"access_key": "AK"} if "access_key" in fields else {})}
+    assert (await client.patch(path, json=changes | anew)).status_code == 200
+
+
+async def test_an_address_that_is_the_same_asks_for_no_key(client: httpx.AsyncClient) -> None:
+    made = await store(client, base_url="http://127.0.0.1:9/v1", region="eu")
+    for same in ({"base_url": "http://127.0.0.1:9/v1/"}, {"region": "us"}, {"api_version": "2"}):
+        assert (await client.patch(f"/v1/providers/{made['id']}", json=same)).status_code == 200
+
+
+async def test_the_servers_own_credentials_go_to_no_address_of_the_callers(client: httpx.AsyncClient) -> None:
+    body = {"name": "aws", "provider_type": "bedrock", "base_url": "http://127.0.0.1:9", "region": "eu-west-1"}
+    for path in ("/v1/providers/", "/v1/providers/check"):
+        reply = await client.post(path, json=body)
+        assert (reply.status_code, "api_key" in reply.json()["detail"]) == (400, True)
+    made = await client.post("/v1/providers/", json={**body, "api_key": "sk-aws"})
+    assert made.status_code == 200
+    assert (await client.patch(f"/v1/providers/{made.json()['id']}", json={"api_key": ""})).status_code == 400
+
+
+async def test_an_address_with_a_password_in_it_is_refused(client: httpx.AsyncClient) -> None:
+    reply = await client.post("/v1/providers/", json=STORED | {"base_url": "http://me:secret@127.0.0.1:9/v1"})
+    assert (reply.status_code, "secret" in reply.text) == (400, False)
 
 
 class TestChecks:

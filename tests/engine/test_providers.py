@@ -85,7 +85,7 @@ async def test_other_workers_learn_of_each_change(store: Store) -> None:
     assert not there.knows("box/m")
     await there.providers.refresh()
     assert there.knows("box/m")
-    await there.providers.update(made.id, {"base_url": "http://127.0.0.1:8"})
+    await there.providers.update(made.id, {"base_url": "http://127.0.0.1:8", "api_key": "k"})
     await here.providers.refresh()
     assert here.catalogue.resolve("box/m")[1].endpoint == "http://127.0.0.1:8/v1"
     await here.providers.delete(made.id)

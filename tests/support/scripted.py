@@ -119,6 +119,14 @@ class ScriptedCatalogue:
     def fits(self, handle: str, settings: ModelSettings) -> bool:
         return True
 
+    def settings_type(self, handle: str) -> str:
+        del handle
+        return "openai"
+
+    def embedding(self, handle: str) -> EmbeddingCard | None:
+        del handle
+        return None
+
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
         pass
 

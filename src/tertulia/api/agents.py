@@ -16,7 +16,9 @@ from tertulia.api.wire.agents import (
     agent_draft,
     refuse_unbuilt,
 )
-from tertulia.api.wire.model_settings import SHAPES, settings_from_wire
+from tertulia.api.wire.echoes import MAY_REPEAT, without_echo
+from tertulia.api.wire.embeddings import described_embedding
+from tertulia.api.wire.model_settings import settings_from_wire
 from tertulia.api.wire.shorthands import Told, check_description, told, with_shorthands
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.errors import InvalidArgument, Unprocessable
@@ -81,6 +83,9 @@ async def create_agent(body: CreateAgentBody, services: CurrentServices) -> Agen
     settings = body.model_settings and settings_from_wire(body.model_settings)
     if words.settings or words.described:
         settings = _merged(services, words, settings, words.model or services.catalogue.default_model)
+    if body.embedding_config:
+        handle = described_embedding(body.embedding_config, body.embedding, services.catalogue)
+        body = body.model_copy(update={"embedding": handle})
     draft = agent_draft(body, words.model, settings, words.context_window_limit)
     return agent_state(await services.agents.create(draft))
 
@@ -100,9 +105,16 @@ async def retrieve_agent(
 @router.patch("/v1/agents/{agent_id}", operation_id="modify_agent")
 async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentServices) -> AgentStateBody:
     """A field left out is untouched; null clears what can be empty."""
+    shown = None
+    if body.model_fields_set & MAY_REPEAT:
+        view = await services.agents.get(agent_id)
+        state = agent_state(view)
+        body, shown = without_echo(body, state, view.agent.model_settings), state.llm_config
     refuse_unbuilt(body)
-    words = told(body)
+    words = told(body, shown)
     changes = agent_changes(body)
+    if body.embedding_config:
+        changes["embedding"] = described_embedding(body.embedding_config, body.embedding, services.catalogue)
     if words.model is not None:
         changes["model"] = words.model
     if words.context_window_limit is not None or "context_window_limit" in body.model_fields_set:
@@ -187,7 +199,7 @@ def _merged(
     if model is None:
         return given  # the engine refuses an agent without a model
     try:
-        provider, card = services.catalogue.resolve(model)
+        card = services.catalogue.card(model)
     except InvalidArgument:
         # A model can be named before its provider is configured; then only the settings tell of what type it is.
         settings = given or stored
@@ -195,7 +207,6 @@ def _merged(
             raise
         return with_shorthands(settings, words.settings, settings.provider_type, overriding=given is None)
     check_description(words, card)
-    # Servers that have no settings of their own take OpenAI's, whose dialect they speak.
-    kind = provider.provider_type if provider.provider_type in SHAPES else "openai"
+    kind = services.catalogue.settings_type(model)
     fitting = stored if stored and stored.provider_type == kind else None
     return with_shorthands(given or fitting, words.settings, kind, overriding=given is None)

@@ -24,7 +24,6 @@ from tertulia.api.wire.conversations import (
     conversation_to_wire,
     draft_from_wire,
 )
-from tertulia.api.wire.model_settings import SHAPES
 from tertulia.api.wire.requests import ConversationSendBody, ResumeBody
 from tertulia.api.wire.shorthands import with_shorthands
 from tertulia.domain import conversations
@@ -232,8 +231,7 @@ async def _with_max_tokens(
     """The settings that the changes come to: those given, or else those that hold now, with this limit."""
     conversation, agent = await services.store.read(partial(_with_agent, stored_id))
     model = changes.get("model") or conversation.model or agent.model
-    kind = services.catalogue.card(model).provider_type
-    kind = kind if kind in SHAPES else "openai"  # servers without settings of their own take OpenAI's
+    kind = services.catalogue.settings_type(model)
     given: ModelSettings | None = changes.get("model_settings")
     held = [s for s in (conversation.model_settings, agent.model_settings) if s and s.provider_type == kind]
     base = given or next(iter(held), None)

@@ -14,7 +14,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound
 from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
 from tertulia.domain.messages import Message
-from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agent_blocks import check_labels, edit, labelled, set_blocks
 from tertulia.engine.approvals import pending_request
@@ -22,6 +22,7 @@ from tertulia.engine.base_tools import base_rules, base_tools
 from tertulia.engine.checks import check_agent
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
+from tertulia.engine.in_force import settings_in_force
 from tertulia.engine.isolation import delete_agents_own_blocks
 from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
@@ -95,6 +96,8 @@ class AgentDraft:
 class AgentView:
     """An agent with everything that is shown of it. ``model`` is None when its provider is not configured any more.
 
+    ``settings`` are those in force: the agent's, and what its model does by itself.
+
     ``pending_approval`` is what the default conversation waits for: the reply with the calls that have no answer yet.
     """
 
@@ -103,6 +106,8 @@ class AgentView:
     blocks: list[Block]
     tools: list[ToolSpec]
     model: ModelCard | None
+    settings: ModelSettings | None
+    embedding: EmbeddingCard | None
     message_ids: list[str]
     pending_approval: Message | None = None
 
@@ -337,6 +342,8 @@ class Agents:
             blocks=loaded.blocks,
             tools=[tool.spec for id_ in agent.tool_ids if (tool := self._tools.get(id_))],
             model=model,
+            settings=settings_in_force(self._catalogue, agent.model, agent.model_settings),
+            embedding=self._catalogue.embedding(agent.embedding) if agent.embedding else None,
             message_ids=loaded.message_ids,
             pending_approval=loaded.pending_approval,
         )

@@ -25,8 +25,10 @@ from tertulia.domain.errors import (
     ProviderUnreachable,
     SecretUnreadable,
     StoreUnavailable,
+    Unprocessable,
 )
 from tertulia.domain.ids import new_provider_id
+from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.providers import Credentials, ProviderAccount, StoredProvider, check_name
 from tertulia.ports.accounts import Accounts
 from tertulia.ports.queries import ProviderQuery
@@ -110,6 +112,7 @@ class StoredProviders:
 
         :raises NotFound: if there is no such provider.
         :raises InvalidArgument: if a field cannot be changed, or the provider could not be used afterwards.
+        :raises Unprocessable: if kept credentials would be sent to another address than before.
         """
 
         def write(tx: Transaction) -> StoredProvider:
@@ -269,6 +272,13 @@ class StoredProviders:
         shown = {field: changes[field] for field in _SHOWN if field in changes}
         changed = replace(provider, **shown, secret=self._sealed(credentials), updated_at=utc_now())
         self._accounts.check_account(_account(changed, credentials))
+        kept = [field for field in _SECRET if field not in changes and getattr(credentials, field)]
+        if kept and _sent_elsewhere(provider, changed):
+            raise Unprocessable(
+                f"The credentials of the provider '{provider.name}' would be sent to another address than the one they "
+                f"were stored for. Send {' and '.join(kept)} again beside the changed address.",
+                fields=kept,
+            )
         return changed
 
     async def _all(self) -> list[StoredProvider]:
@@ -306,6 +316,15 @@ def _account(provider: StoredProvider, credentials: Credentials) -> ProviderAcco
         api_version=provider.api_version,
         credentials=credentials,
     )
+
+
+def _sent_elsewhere(before: StoredProvider, after: StoredProvider) -> bool:
+    """Whether credentials go to another place: whoever may change a provider is not thereby told its key."""
+    if (before.base_url or "").strip().rstrip("/") != (after.base_url or "").strip().rstrip("/"):
+        return True
+    row = BY_PREFIX.get(before.provider_type)
+    by_region = row is None or any(option.name in {"region", "location"} for option in row.options)
+    return by_region and before.region != after.region
 
 
 def _spoken(provider: StoredProvider) -> StoredProvider:

@@ -34,11 +34,22 @@ class Catalogue(Protocol):
         """
         ...
 
+    def settings_type(self, handle: str) -> str:
+        """The ``provider_type`` of the settings that the handle's model takes; of those, if several, the usual one.
+
+        :raises InvalidArgument: if the handle is not ``provider/model``.
+        """
+        ...
+
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
         """Say whether the handle's model takes the settings.
 
         :raises InvalidArgument: if they are of another provider type, or one cannot be expressed to the provider.
         """
+        ...
+
+    def embedding(self, handle: str) -> EmbeddingCard | None:
+        """What is known of a handle's embedding model; None if nothing is, or its provider is not configured."""
         ...
 
     async def models(self) -> list[ModelCard]: ...

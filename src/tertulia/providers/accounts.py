@@ -69,6 +69,7 @@ class ProviderAccounts:
             base_url=_base_url(account, row, settings),
             api_key=None if session else account.credentials.api_key,
             token=session,
+            held=session.held if session else tuple,
             options=_options(account),
             connect_timeout=settings.connect_timeout,
             idle_timeout=settings.idle_timeout,
@@ -107,6 +108,12 @@ def _check_key(account: ProviderAccount, row: ProviderType) -> None:
             f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' needs an api_key, unless it has a "
             "base_url of its own.",
         )
+    if row.dialect == "bedrock" and account.base_url and not account.credentials.api_key:
+        # AWS's SDK would look for credentials, and those of the server are not meant for an address of the caller's.
+        raise InvalidArgument(
+            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' with a base_url of its own needs an "
+            "api_key of its own, too.",
+        )
 
 
 def _session(account: ProviderAccount, keeper: Keeper | None, auth_base_url: str) -> ChatGPTSession:
@@ -143,6 +150,11 @@ def _options(account: ProviderAccount) -> dict[str, str]:
 def _base_url(account: ProviderAccount, row: ProviderType, settings: ProviderSettings) -> str:
     """Empty where the adapter knows the address by the region."""
     if account.base_url:
+        if "@" in account.base_url.partition("://")[2].partition("/")[0]:
+            raise InvalidArgument(
+                "INVALID_ARGUMENT: base_url has a user or a password in it, and is shown to whoever asks: give them in "
+                "api_key.",
+            )
         try:
             return ADDRESSES[row.address](account.base_url)
         except ValueError as error:

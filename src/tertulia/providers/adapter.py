@@ -185,6 +185,9 @@ class Adapter(ABC):
     def card(self, model: str) -> ModelCard:
         return self._model_list.card(model)
 
+    def embedding(self, model: str) -> EmbeddingCard | None:
+        return self._model_list.embedding(model)
+
     async def models(self) -> list[ModelCard]:
         return await self._model_list.models()
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from tertulia.domain.errors import InvalidArgument, ProviderNotConfigured
+from tertulia.domain.models import PROVIDER_TYPES as SETTINGS
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings, split_handle
 from tertulia.domain.provider_types import BY_PREFIX, COMPATIBLE
 from tertulia.ports.provider import Provider
@@ -51,6 +52,9 @@ class ProviderCatalogue:
     def fits(self, handle: str, settings: ModelSettings) -> bool:
         return settings.provider_type in self._settings_types(self._parts(handle)[0])
 
+    def settings_type(self, handle: str) -> str:
+        return next(kind for kind in self._settings_types(self._parts(handle)[0]) if kind in SETTINGS)
+
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
         prefix, model = self._parts(handle)
         accepted = self._settings_types(prefix)
@@ -62,6 +66,11 @@ class ProviderCatalogue:
         provider = self._provider(prefix)
         if provider is not None:
             provider.check_settings(model, settings)
+
+    def embedding(self, handle: str) -> EmbeddingCard | None:
+        prefix, model = split_handle(handle) or ("", "")
+        provider = self._provider(prefix)
+        return provider.embedding(model) if isinstance(provider, Adapter) else None
 
     async def models(self) -> list[ModelCard]:
         """The default model goes first: Letta Code gives its agents the first of the list."""

@@ -40,6 +40,10 @@ class ChatGPTSession:
     def account_id(self) -> str | None:
         return self._tokens.account_id
 
+    def held(self) -> tuple[str, ...]:
+        """What nobody is to be told."""
+        return self._tokens.access_token, self._tokens.refresh_token
+
     async def __call__(self) -> str:
         """The access token of the moment. One of which no end is known is used until it is rejected.
 

@@ -1,5 +1,6 @@
 """What is configured of one endpoint of models, whatever its dialect."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ from tertulia.domain.provider_types import COMPATIBLE, ProviderType
 from tertulia.providers.failures import Subject
 
 _SECRET_OPTIONS: Final = ("access_key", "secret_key", "session_token", "access_token")
+_BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}")
 _LEAST_SECRET: Final = 8  # characters; a shorter key is a stand-in, and its letters are those of other words
 
 
@@ -21,7 +23,8 @@ class EndpointConfig:
 
     ``options`` are what the type needs beside key and address, such as a region, by the names its row gives them.
     ``token`` gives the bearer token of the moment in place of a key, where tokens run out; it raises ``ProviderError``.
-    ``headers`` go with every request. ``category`` says whether it is configured or was stored by a user of the API.
+    ``held`` tells what else is secret at the moment. ``headers`` go with every request. ``category`` says whether it
+    is configured or was stored by a user of the API.
     """
 
     name: str
@@ -30,6 +33,7 @@ class EndpointConfig:
     api_key: str | None = field(default=None, repr=False)
     token: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
     options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    held: Callable[[], tuple[str, ...]] = tuple
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     models: tuple[str, ...] | None = None
     category: ProviderCategory = "base"
@@ -51,10 +55,10 @@ class EndpointConfig:
 
     def without_secrets(self, text: str) -> str:
         """The text, which may be another's, with nothing in it of the credentials."""
-        for secret in (self.api_key, *(self.options.get(name) for name in _SECRET_OPTIONS)):
+        for secret in (self.api_key, *(self.options.get(name) for name in _SECRET_OPTIONS), *self.held()):
             if secret is not None and len(secret) >= _LEAST_SECRET:
                 text = text.replace(secret, "…")
-        return text
+        return _BEARER.sub(r"\1\2…", text)  # tokens that an SDK fetched by itself
 
     def subject(self, model: str = "") -> Subject:
         return Subject(name=self.name, endpoint=self.base_url, key_hint=self.key_hint, model=model)

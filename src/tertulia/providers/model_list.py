@@ -143,20 +143,22 @@ class ModelList:
 
     async def embeddings(self) -> list[EmbeddingCard]:
         await self._refresh()
-        dimensions = {name: embedding_dimensions(name) for name in self._rows}
-        return [
-            EmbeddingCard(
-                handle=f"{self._config.name}/{name}",
-                name=name,
-                provider_name=self._config.name,
-                provider_type=self._config.type.provider_type,
-                endpoint_type=self._config.type.endpoint_type,
-                endpoint=self._config.base_url or None,
-                dimensions=size,
-            )
-            for name, size in dimensions.items()
-            if size is not None
-        ]
+        return [card for name in self._rows if (card := self.embedding(name)) is not None]
+
+    def embedding(self, name: str) -> EmbeddingCard | None:
+        """What is known of an embedding model by its name; None for a name that is not one's."""
+        size = embedding_dimensions(name)
+        if size is None:
+            return None
+        return EmbeddingCard(
+            handle=f"{self._config.name}/{name}",
+            name=name,
+            provider_name=self._config.name,
+            provider_type=self._config.type.provider_type,
+            endpoint_type=self._config.type.endpoint_type,
+            endpoint=self._config.base_url or None,
+            dimensions=size,
+        )
 
     async def _refresh(self) -> None:
         if time.monotonic() < self._fresh_until:

@@ -11,7 +11,7 @@ from tertulia.api.wire.common import Instant, JsonObject, ResponseModel, is_none
 from tertulia.api.wire.compaction import CompactionSettingsBody, compaction_to_wire
 from tertulia.api.wire.documented import model_of
 from tertulia.api.wire.model_settings import ModelSettingsBody, ResponseFormat, settings_to_wire
-from tertulia.api.wire.models import LlmConfigBody, llm_config_body
+from tertulia.api.wire.models import EmbeddingConfigBody, LlmConfigBody, embedding_config_body, llm_config_body
 from tertulia.api.wire.tool_rules import ToolRuleBody, rules_to_wire
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.agents import AgentType, BusyPolicy
@@ -94,7 +94,7 @@ class AgentStateBody(ResponseModel):
     updated_at: Instant
     created_by_id: None = None
     last_updated_by_id: None = None
-    embedding_config: None = None
+    embedding_config: EmbeddingConfigBody | None
     enable_sleeptime: bool = False
     sources: tuple[()] = ()
     identities: tuple[()] = ()
@@ -132,7 +132,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
     agent, activity = view.agent, view.activity
     blocks = [block_body(block) for block in view.blocks] if shown is None or "agent.blocks" in shown else []
     tools = [tool_body(tool) for tool in view.tools] if shown is None or "agent.tools" in shown else []
-    settings = agent.model_settings
+    settings = view.settings
     wants_pending = shown is None or "agent.pending_approval" in shown
     return AgentStateBody(
         id=agent.id,
@@ -142,9 +142,10 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         description=agent.description,
         model=agent.model,
         model_settings=settings and settings_to_wire(settings),  # pyright: ignore[reportArgumentType]  one of the union
-        llm_config=llm_config_body(agent, view.model),
+        llm_config=llm_config_body(agent, view.model, settings),
         compaction_settings=agent.compaction_settings and compaction_to_wire(agent.compaction_settings),
         embedding=agent.embedding,
+        embedding_config=view.embedding and embedding_config_body(view.embedding),
         memory=MemoryBody(blocks=blocks, agent_type=agent.agent_type),
         blocks=blocks,
         tools=tools,

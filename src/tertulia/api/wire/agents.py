@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
 from tertulia.api.wire.common import (
@@ -30,6 +30,10 @@ from tertulia.domain.runs import StopReason
 from tertulia.engine.agents import AgentDraft, NewBlock
 
 AgentName: TypeAlias = Annotated[Name, Field(min_length=1)]
+Variables: TypeAlias = Annotated[
+    dict[Name, Text], Field(max_length=MAX_IDS), BeforeValidator(lambda sent: {} if sent == [] else sent)
+]
+"""By name. An agent shows them as a list, which clients that write it back send as one."""
 
 
 class ApprovalOfToolBody(BodyModel):
@@ -78,8 +82,8 @@ class _AgentFields(BodyModel):
     folder_ids: Names | None = None
     source_ids: Names | None = None
     identity_ids: Names | None = None
-    secrets: Annotated[dict[Name, Text], Field(max_length=MAX_IDS)] | None = None
-    tool_exec_environment_variables: Annotated[dict[Name, Text], Field(max_length=MAX_IDS)] | None = None
+    secrets: Variables | None = None
+    tool_exec_environment_variables: Variables | None = None
 
 
 class CreateAgentBody(_AgentFields):
@@ -117,7 +121,6 @@ _NOT_BUILT: Final[dict[str, str]] = {
     "template_id": "templates",
     "from_template": "templates",
     "template": "templates",
-    "embedding_config": "embedding configurations; name the embedding model in 'embedding' instead",
     "embedding_chunk_size": "embedding configurations",
     "enable_sleeptime": "sleep-time agents",
     "folder_ids": "folders",

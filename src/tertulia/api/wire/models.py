@@ -65,6 +65,31 @@ class EmbeddingModelBody(ResponseModel):
     azure_deployment: str | None = None
 
 
+class EmbeddingConfigBody(ResponseModel):
+    """``embedding_config``: the embedding model that an agent names, described."""
+
+    handle: str
+    embedding_model: str
+    embedding_endpoint_type: str
+    embedding_endpoint: str | None
+    embedding_dim: int
+    embedding_chunk_size: int | None = None
+    batch_size: int | None = None
+    azure_endpoint: str | None = None
+    azure_version: str | None = None
+    azure_deployment: str | None = None
+
+
+def embedding_config_body(card: EmbeddingCard) -> EmbeddingConfigBody:
+    return EmbeddingConfigBody(
+        handle=card.handle,
+        embedding_model=card.name,
+        embedding_endpoint_type=card.endpoint_type,
+        embedding_endpoint=card.endpoint,
+        embedding_dim=card.dimensions,
+    )
+
+
 def model_body(card: ModelCard) -> ModelBody:
     return ModelBody(
         **_described(card),
@@ -90,9 +115,9 @@ def embedding_model_body(card: EmbeddingCard) -> EmbeddingModelBody:
     )
 
 
-def llm_config_body(agent: Agent, card: ModelCard | None) -> LlmConfigBody:
+def llm_config_body(agent: Agent, card: ModelCard | None, in_force: ModelSettings | None) -> LlmConfigBody:
     """``card`` is None when the provider of the agent's model is not configured any more."""
-    settings = _in_older_words(agent.model_settings)
+    settings = _in_older_words(in_force)
     if card is not None:
         window = agent.context_window_limit or card.context_window
         return LlmConfigBody(**_described(card), context_window=window, **settings)

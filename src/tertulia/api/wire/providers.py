@@ -77,7 +77,10 @@ class CreateProviderBody(CheckProviderBody):
 
 
 class UpdateProviderBody(_Spoken):
-    """A field left out is untouched; null clears it. The name and the type can be said, and not be changed."""
+    """A field left out is untouched; null clears it. The name and the type can be said, and not be changed.
+
+    Of keys null is what is shown of every one, and so says nothing when it is written back; an empty string clears.
+    """
 
     name: Name | None = None
     provider_type: ProviderTypeName | None = None
@@ -118,6 +121,9 @@ def provider_account(body: CheckProviderBody, name: str) -> ProviderAccount:
 def provider_changes(body: UpdateProviderBody) -> dict[str, Any]:
     """Only what is to change, as the domain names it."""
     changes = body.model_dump(exclude_unset=True)
+    for name in ("api_key", "access_key"):
+        if changes.get(name, "") is None:
+            del changes[name]
     fixed = {name: changes.pop(name) for name in ("name", "provider_type") if name in changes}
     return {name: value or None for name, value in changes.items()} | {
         name: value for name, value in fixed.items() if value is not None

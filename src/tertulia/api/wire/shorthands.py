@@ -29,7 +29,7 @@ class LlmConfigParam(RequestModel):
 
     model: Name
     model_endpoint_type: Name
-    context_window: PositiveCount
+    context_window: Count
     handle: Name | None = None
     provider_name: Name | None = None
     model_endpoint: Name | None = None
@@ -117,17 +117,15 @@ _NOT_BUILT: Final = (
 _CARD_NAMES: Final = {"model_endpoint_type": "endpoint_type", "model_endpoint": "endpoint"}
 
 
-def told(body: HasShorthands) -> Told:
-    """Everything the body says of the model.
+def told(body: HasShorthands, shown: BaseModel | None = None) -> Told:
+    """Everything the body says of the model. What its ``llm_config`` has in common with the one ``shown`` says nothing.
 
     :raises InvalidArgument: if it contradicts itself.
     :raises Unsupported: if ``llm_config`` sets something no provider is told of.
     """
-    config = body.llm_config
-    from_config: dict[str, Any] = {}
-    if config is not None:
-        _refuse_unbuilt(config)
-        from_config = {name: value for name in _PLACES if (value := getattr(config, name)) is not None}
+    config = _said(body.llm_config, shown)
+    _refuse_unbuilt(config)
+    from_config = {name: config[name] for name in _PLACES if name in config}
     reasoner = _agreed("enable_reasoner", getattr(body, "enable_reasoner", None), "reasoning", body.reasoning)
     from_body = {
         "max_tokens": body.max_tokens,
@@ -147,15 +145,15 @@ def told(body: HasShorthands) -> Told:
         if name in body.model_fields_set:
             settings.setdefault(name, None)
     return Told(
-        model=_agreed("model", body.model, "llm_config", config and _handle(config)),
+        model=_agreed("model", body.model, "llm_config", config.get("handle")),
         context_window_limit=_agreed(
             "context_window_limit",
             body.context_window_limit,
             "llm_config.context_window",
-            config and config.context_window,
+            config.get("context_window"),
         ),
         settings=settings,
-        described={name: getattr(config, name) for name in _DESCRIBED} if config else {},
+        described={name: config[name] for name in _DESCRIBED if name in config},
     )
 
 
@@ -211,9 +209,22 @@ def with_shorthands(
         ) from None
 
 
-def _refuse_unbuilt(config: LlmConfigParam) -> None:
+def _said(config: LlmConfigParam | None, shown: BaseModel | None) -> dict[str, Any]:
+    """What ``llm_config`` says, by name, its model as ``handle``; of the model ``shown`` already, what it says anew."""
+    if config is None:
+        return {}
+    said = {name: value for name in config.model_fields_set if (value := getattr(config, name)) is not None}
+    said["handle"] = _handle(config)
+    if shown is not None and said["handle"] == getattr(shown, "handle", None):
+        said = {name: value for name, value in said.items() if value != getattr(shown, name)}
+    if not said.get("context_window"):
+        said.pop("context_window", None)  # 0 is what an agent shows whose model is not to be had
+    return said
+
+
+def _refuse_unbuilt(config: dict[str, Any]) -> None:
     for name in _NOT_BUILT:
-        if getattr(config, name):
+        if config.get(name):
             raise Unsupported(f"UNSUPPORTED: 'llm_config.{name}' reaches no provider in this release. Leave it out.")
 
 

@@ -126,6 +126,7 @@ class LocalProvider:
             endpoint_type="llamacpp",
             context_window=self._context(model),
             display_name=model.facts.display_name,
+            max_output_tokens=layout_for(model).max_tokens,
             can_summarize=not is_small(model.facts),
             compatibility_type="gguf",
         )
