@@ -146,6 +146,13 @@ class _Model:
     def fits(self, handle: str, settings: ModelSettings) -> bool:
         return bool(handle and settings)
 
+    def settings_type(self, handle: str) -> str:
+        return self.resolve(handle)[0].provider_type
+
+    def embedding(self, handle: str) -> EmbeddingCard | None:
+        del handle
+        return None
+
     def check_settings(self, handle: str, settings: ModelSettings) -> None:
         pass
 
