@@ -62,7 +62,7 @@ def plan(messages: Sequence[Message], weights: Sequence[float], wish: Wish) -> C
 def places(messages: Sequence[Message]) -> list[int]:
     """The indices a history may be cut before, its length among them if nothing is open at its end."""
     last = _last_uses(messages)
-    replies = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    last_reply = next((at for at in range(len(messages) - 1, -1, -1) if messages[at].role == "assistant"), None)
     found: list[int] = []
     open_until = 0  # the first index at which everything called so far has come back
     for index, message in enumerate(messages):
@@ -72,7 +72,7 @@ def places(messages: Sequence[Message]) -> list[int]:
             answered_at = last.get(call.id, -1)
             if answered_at > index:
                 open_until = max(open_until, answered_at + 1)
-            elif replies[-1:] == [index]:
+            elif index == last_reply:
                 open_until = len(messages) + 1  # still waited for
     if messages and len(messages) >= open_until:
         found.append(len(messages))
@@ -83,10 +83,11 @@ class _Planner:
     def __init__(self, messages: Sequence[Message], weights: Sequence[float], wish: Wish) -> None:
         self.places = [at for at in places(messages) if at >= wish.pinned]
         self._messages = messages
-        self._weights = weights
         self._wish = wish
         self._before = [0.0, *accumulate(weights)]
         self._question = _last_question(messages)
+        # Summed once: there may be as many places as messages, and all of them may be the question.
+        self._asking = sum(weights[index] for index in self._question)
         self._answered = wish.resting and bool(self.places) and self.places[-1] == len(messages)
         if messages and messages[-1].role in {"user", "system"}:
             self._answered = False
@@ -115,13 +116,13 @@ class _Planner:
         return Cut(at, self._kept(at))
 
     def _stays(self, at: int) -> float:
-        return self._before[-1] - self._before[at] + sum(self._weights[index] for index in self._kept(at))
+        return self._before[-1] - self._before[at] + (self._asking if self._kept(at) else 0)
 
     def _kept(self, at: int) -> tuple[int, ...]:
         """The question that is being answered, if the cut is behind it and it does not take most of the room."""
         if self._answered or not self._question or at <= self._question[0]:
             return ()
-        if sum(self._weights[index] for index in self._question) > self._wish.room / 2:
+        if self._asking > self._wish.room / 2:
             return ()
         return self._question
 

@@ -7,6 +7,7 @@ answer and its effect are one transaction, and a crash leaves either both or non
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -85,9 +86,10 @@ def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, n
     """
     pending = {call.id: call for call in pending_calls(history)}
     settled = Settlement()
+    answered = _answers_in(history)
     for answer in answers:
         given = _by_call(answer, history, list(pending))
-        earlier = {id_: _taken_by(history, part) for id_, part in given.items() if id_ not in pending}
+        earlier = {id_: _taken_by(answered, part) for id_, part in given.items() if id_ not in pending}
         unknown = [id_ for id_, run_id in earlier.items() if run_id is None]
         if unknown or not given:
             raise NothingPending(unknown, list(pending), answer.request_id)
@@ -139,12 +141,23 @@ def _by_call(
     return {part.tool_call_id: part for part in named}
 
 
-def _taken_by(history: Sequence[Message], given: ApprovalPart | ToolReturnPart) -> str | None:
-    """The run that was given the same answer before."""
+_Answers: TypeAlias = dict[str, list[tuple[str | None, ApprovalPart | ToolReturnPart]]]
+
+
+def _answers_in(history: Sequence[Message]) -> _Answers:
+    """The answers to each call in the history, with the runs they were given to, oldest first."""
+    found: _Answers = {}
     for message in history:
-        if message.role == "approval" and any(_same(part, given) for part in message.content):
-            return message.run_id
-    return None
+        for part in message.content if message.role == "approval" else ():
+            if isinstance(part, ApprovalPart | ToolReturnPart):
+                found.setdefault(part.tool_call_id, []).append((message.run_id, part))
+    return found
+
+
+def _taken_by(answered: _Answers, given: ApprovalPart | ToolReturnPart) -> str | None:
+    """The run that was given the same answer before."""
+    earlier = answered.get(given.tool_call_id, ())
+    return next((run_id for run_id, part in earlier if _same(part, given)), None)
 
 
 def _same(stored: object, given: ApprovalPart | ToolReturnPart) -> bool:

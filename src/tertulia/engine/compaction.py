@@ -8,6 +8,7 @@ it as too long. Each attempt lets go of more than the one before, there are few 
 history shorter is the last: it cannot loop.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,6 +47,9 @@ _PORTIONS = (None, 0.35, 0.0)
 
 _SUMMARY_SHARE = 1 / 8
 """The largest part of the window a summary may take, and a quarter of what is left for messages at most."""
+
+_SLICE = 500
+"""How many messages are weighed before others have their turn."""
 
 _BYTES_PER_TOKEN = 4
 _SLACK = 256
@@ -150,7 +154,7 @@ class Compactor:
         return summary
 
     async def _compact(self, turn: Turn, request: ModelRequest, order: _Order) -> Message | None:
-        view = self._view(turn, request, order.tokens)
+        view = await self._view(turn, request, order.tokens)
         budget = min(turn.context_window * _SUMMARY_SHARE, view.room / 4)
         wish = Wish(
             share=order.share,
@@ -159,7 +163,7 @@ class Compactor:
             resting=order.requested,
             pinned=len(turn.history.pinned),
         )
-        cut = plan(view.messages, view.weights, wish)
+        cut = await asyncio.to_thread(plan, view.messages, view.weights, wish)
         if cut is None:
             return None
         summarizer = self._summarizer(turn, request, order, max(50, int(budget)))
@@ -169,7 +173,8 @@ class Compactor:
         message = self._message(message_id, turn, order, (view, cut), made)
         if not order.requested and not _is_shorter(message, order):
             fewer = int(sum(view.weights[: cut.start]) * _BYTES_PER_TOKEN / 4)
-            made = summarizer.extracted(view.messages[: cut.start], fewer, "The model's summary was too long.")
+            reason = "The model's summary was too long."
+            made = await asyncio.to_thread(summarizer.extracted, view.messages[: cut.start], fewer, reason)
             message = self._message(message_id, turn, order, (view, cut), made)
         if not _is_shorter(message, order):
             if order.requested:
@@ -182,10 +187,13 @@ class Compactor:
         _log.info("compacted", conversation_id=turn.conversation.id, run_id=turn.run.id, **_told(message))
         return message
 
-    def _view(self, turn: Turn, request: ModelRequest, tokens: int) -> _View:
+    async def _view(self, turn: Turn, request: ModelRequest, tokens: int) -> _View:
         """The view, its estimates brought in line with what is known of the whole request."""
         handle, shown = turn.card.handle, turn.history.in_view()
-        weights = [self.meter.estimate(handle, (as_shown(message),)) for _, message in shown]
+        weights: list[float] = []
+        for start in range(0, len(shown), _SLICE):
+            weights += [self.meter.estimate(handle, (as_shown(each),)) for _, each in shown[start : start + _SLICE]]
+            await asyncio.sleep(0)  # others are answered meanwhile
         frame = self.frame(turn, request)
         scale = max(1.0, tokens / (frame + sum(weights)))
         weights = [weight * scale for weight in weights]

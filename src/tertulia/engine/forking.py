@@ -4,6 +4,7 @@ A fork is made where the history is whole: no call of a tool is parted from its 
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from tertulia.domain.ids import new_conversation_id
 from tertulia.domain.messages import Message
 from tertulia.engine.approvals import TAIL, lost_calls, tail
 from tertulia.engine.compiling import system_message
+from tertulia.engine.history import pinned_messages
 from tertulia.engine.isolation import copy_blocks, own_blocks
 from tertulia.ports.store import Transaction
 
@@ -86,8 +88,8 @@ def _context(source: Conversation, upto: int, tx: Transaction) -> tuple[int, tup
     """Where the model's view of the fork begins: as in the source, or as before the summaries that the fork lacks."""
     context_from, pins = source.context_from, source.pins
     while context_from > upto or any(pin >= upto for pin in pins):
-        pinned = [message for at in pins for message in tx.messages.range(source.id, at, at + 1)]
-        before = next((message.compaction for message in reversed(pinned) if message.compaction), None)
+        pinned = sorted(pinned_messages(source.id, pins, tx), key=itemgetter(0), reverse=True)
+        before = next((message.compaction for _, message in pinned if message.compaction), None)
         if before is None:
             return 1, ()
         context_from, pins = before.context_from, before.pins

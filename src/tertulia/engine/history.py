@@ -178,8 +178,21 @@ class Histories:
 
 def pinned_messages(conversation_id: str, pins: Sequence[int], tx: Transaction) -> list[tuple[int, Message]]:
     """The messages at pinned positions in the order they are shown: the summary, then what is kept beside it."""
-    found = [(at, message) for at in pins for message in tx.messages.range(conversation_id, at, at + 1)]
+    found: list[tuple[int, Message]] = []
+    for start, stop in _runs_of(pins):
+        found += enumerate(tx.messages.range(conversation_id, start, stop), start)
     return sorted(found, key=lambda pinned: pinned[1].role != "summary")
+
+
+def _runs_of(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """The rising positions as ranges, each read at once: a long question that is kept is pinned message by message."""
+    ranges: list[tuple[int, int]] = []
+    for at in positions:
+        if ranges and ranges[-1][1] == at:
+            ranges[-1] = (ranges[-1][0], at + 1)
+        else:
+            ranges.append((at, at + 1))
+    return ranges
 
 
 def _image_urls(messages: Iterable[Message]) -> dict[str, None]:

@@ -111,6 +111,7 @@ class Reply:
         self._parts: list[_Text | _Citations | _Reasoning | _Hidden | _Native | _Call] = []
         self._otids: list[str] = []  # one of each part, which all its deltas share
         self._calls: dict[int, tuple[int, _Call]] = {}
+        self._call_ids: set[str] = set()
 
     def push(self, event: Piece) -> Event | None:  # noqa: PLR0911  one return for each kind of event
         """Take in an event; the delta that readers are shown, if it has one."""
@@ -200,8 +201,10 @@ class Reply:
 
     def _unique(self, call_id: str | None) -> str:
         """Some servers number the calls of every reply from zero; a history needs each id once."""
-        mine = any(call.id == call_id for _, call in self._calls.values())
-        return new_tool_call_id() if not call_id or mine or call_id in self._taken else call_id
+        mine = call_id in self._call_ids
+        unique = new_tool_call_id() if not call_id or mine or call_id in self._taken else call_id
+        self._call_ids.add(unique)
+        return unique
 
     def _add(self, part: _Text | _Citations | _Reasoning | _Hidden | _Native | _Call) -> int:
         self._parts.append(part)

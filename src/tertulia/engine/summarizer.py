@@ -4,6 +4,7 @@ First everything in one request, as far as it fits; then in pieces, each summari
 before it; then excerpts, which need no model. Something always comes of it, so a history can always be made shorter.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -76,7 +77,8 @@ class Summarizer:
         """
         if not self.card.can_summarize:
             _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
-            return self.extracted(messages, self.clip_bytes, f"{self.card.handle} is too small a model to summarise.")
+            reason = f"{self.card.handle} is too small a model to summarise."
+            return await asyncio.to_thread(self.extracted, messages, self.clip_bytes, reason)
         failure: str | None = None
         if self.own is not None:
             try:
@@ -84,7 +86,7 @@ class Summarizer:
             except _REFUSALS as error:
                 failure = self._failed(error)
         limit = max(_LEAST_PIECE, int(self.window * _INPUT_SHARE) * _CHARACTERS_PER_TOKEN - len(self.prompt))
-        entries = _fitting(messages, limit * _MOST_PIECES)
+        entries = await asyncio.to_thread(_fitting, messages, limit * _MOST_PIECES)
         for attempt in range(_ATTEMPTS):
             texts = pieces(entries, limit)
             try:
@@ -94,10 +96,10 @@ class Summarizer:
                 if attempt and not isinstance(error, ContextTooLong):
                     break
                 limit = max(_LEAST_PIECE, min(limit, sum(map(len, texts))) // 2)
-                entries = _fitting(messages, limit * _MOST_PIECES)
+                entries = await asyncio.to_thread(_fitting, messages, limit * _MOST_PIECES)
             else:
                 return self._finished(text, "model" if len(texts) == 1 else "pieces", failure)
-        return self.extracted(messages, self.clip_bytes, failure)
+        return await asyncio.to_thread(self.extracted, messages, self.clip_bytes, failure)
 
     def extracted(self, messages: Sequence[Message], limit: int, failure: str | None) -> Summary:
         """A summary of at most ``limit`` bytes that no model is asked for."""

@@ -19,6 +19,12 @@ class ToolRules:
         self._counts: Counter[str] = Counter()
         self._last: str | None = None
         self._last_output = ""
+        # Looked up for every tool at every step, of rules and tools there may be a thousand each.
+        self._by_tool: dict[tuple[str, str], list[Rule]] = {}
+        self._parents: dict[str, set[str]] = {}
+        self._limits: dict[str, int] = {}
+        for rule in rules:
+            self._take_in(rule)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -26,7 +32,7 @@ class ToolRules:
     @property
     def over(self) -> bool:
         """Whether a call has ended the run."""
-        return any(self._counts[rule["tool_name"]] for rule in self._of("exit_loop"))
+        return any(("exit_loop", name) in self._by_tool for name in self._counts)
 
     @property
     def missing(self) -> list[str]:
@@ -45,18 +51,18 @@ class ToolRules:
 
     def refusal(self, name: str, names: Sequence[str]) -> str | None:
         """Why the tool may not be called now, for the model to read; None if it may."""
-        allowed = self.allowed(names)
-        if name in allowed or name not in names:
+        if name not in names or self.allowed([name]):
             return None
+        allowed = self.allowed(names)
         return f"A rule does not allow '{name}' now. Call one of: {', '.join(allowed) or 'no tool; answer instead'}."
 
     def prefilled(self, name: str) -> Rule:
         """The arguments that a rule sets for a call of the tool made now."""
         nodes: list[Rule]
         if self._last is None:
-            nodes = [rule for rule in self._of("run_first") if rule["tool_name"] == name]
+            nodes = self._of_tool("run_first", name)
         else:
-            children = (rule for rule in self._of("constrain_child_tools") if rule["tool_name"] == self._last)
+            children = self._of_tool("constrain_child_tools", self._last)
             nodes = [node for rule in children for node in rule.get("child_arg_nodes") or () if node["name"] == name]
         prefilled: Rule = {}
         for node in nodes:
@@ -65,29 +71,36 @@ class ToolRules:
 
     def needs_approval(self, name: str) -> bool:
         """Whether a person has to agree before the tool is run."""
-        return any(rule["tool_name"] == name for rule in self._of("requires_approval"))
+        return ("requires_approval", name) in self._by_tool
 
     def record(self, name: str, output: str) -> None:
         """A call has returned."""
         self._counts[name] += 1
         self._last, self._last_output = name, output
 
+    def _take_in(self, rule: Rule) -> None:
+        kind, name = rule["type"], rule["tool_name"]
+        self._by_tool.setdefault((kind, name), []).append(rule)
+        if kind == "parent_last_tool":
+            for child in rule["children"]:
+                self._parents.setdefault(child, set()).add(name)
+        elif kind == "max_count_per_step":
+            limit = rule["max_count_limit"]
+            self._limits[name] = min(limit, self._limits.get(name, limit))
+
     def _of(self, kind: str) -> list[Rule]:
         return [rule for rule in self._rules if rule["type"] == kind]
+
+    def _of_tool(self, kind: str, name: str) -> list[Rule]:
+        return self._by_tool.get((kind, name), [])
 
     def _chosen(self) -> set[str] | None:
         """The tools that the next call must be one of; None if any may be."""
         if self._last is None:
             return {rule["tool_name"] for rule in self._of("run_first")} or None
-        after = {
-            child
-            for rule in self._of("constrain_child_tools")
-            if rule["tool_name"] == self._last
-            for child in rule["children"]
-        }
-        for rule in self._of("conditional"):
-            if rule["tool_name"] == self._last:
-                after |= self._conditional(rule)
+        after = {child for rule in self._of_tool("constrain_child_tools", self._last) for child in rule["children"]}
+        for rule in self._of_tool("conditional", self._last):
+            after |= self._conditional(rule)
         return after or None
 
     def _conditional(self, rule: Rule) -> set[str]:
@@ -95,8 +108,8 @@ class ToolRules:
         return {child} if child else set()
 
     def _withheld(self, name: str) -> bool:
-        parents = [rule for rule in self._of("parent_last_tool") if name in rule["children"]]
-        if parents and all(rule["tool_name"] != self._last for rule in parents):
+        parents = self._parents.get(name)
+        if parents is not None and self._last not in parents:
             return True
-        limits = [rule["max_count_limit"] for rule in self._of("max_count_per_step") if rule["tool_name"] == name]
-        return any(self._counts[name] >= limit for limit in limits)
+        limit = self._limits.get(name)
+        return limit is not None and self._counts[name] >= limit

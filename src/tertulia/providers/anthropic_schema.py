@@ -40,7 +40,10 @@ def closed_schema(schema: Schema) -> Schema | None:
         return None
 
 
-def _closed(schema: Schema) -> Schema:
+def _closed(schema: object) -> Schema:
+    if not isinstance(schema, dict):
+        raise _CannotBeStrict  # ``true``, or no schema at all
+    schema = cast("Schema", schema)
     if not schema:
         raise _CannotBeStrict  # the schema of anything at all
     result = {key: value for key, value in schema.items() if key not in _REFUSED}
@@ -62,7 +65,9 @@ def _closed(schema: Schema) -> Schema:
 
 def _close_object(result: Schema) -> None:
     others = result.get("additionalProperties")
-    if not (others is None or others is False) or "patternProperties" in result or "properties" not in result:
+    if not (others is None or others is False) or "patternProperties" in result:
+        raise _CannotBeStrict
+    if not isinstance(result.get("properties"), dict):
         raise _CannotBeStrict
     properties = cast("dict[str, Schema]", result["properties"])
     result["properties"] = {name: _closed(prop) for name, prop in properties.items()}

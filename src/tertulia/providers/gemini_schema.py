@@ -87,14 +87,27 @@ def _choice_of(values: list[Any]) -> Schema:
 def _merged(schema: Schema) -> Schema:
     """``allOf`` as one schema: later ones add properties and demands, and otherwise replace what earlier ones say."""
     result: Schema = {}
+    properties: Schema = {}
+    required: dict[str, None] = {}
     own = {key: value for key, value in schema.items() if key != "allOf"}
-    for option in (*cast("list[Schema]", schema["allOf"]), own):
+    for option in (*cast("list[Any]", schema["allOf"]), own):
+        if not isinstance(option, dict):
+            continue  # ``true``: nothing more is demanded
+        option = cast("Schema", option)
         one = _merged(option) if isinstance(option.get("allOf"), list) else option
-        properties = {**result.get("properties", {}), **one.get("properties", {})}
-        required = [*result.get("required", ()), *one.get("required", ())]
+        properties |= _dict(one.get("properties"))
+        required |= dict.fromkeys(_list(one.get("required")))
         result |= one
-        if properties:
-            result["properties"] = properties
-        if required:
-            result["required"] = list(dict.fromkeys(required))
+    if properties:
+        result["properties"] = properties
+    if required:
+        result["required"] = list(required)
     return result
+
+
+def _dict(value: object) -> Schema:
+    return cast("Schema", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[str]:
+    return [one for one in cast("list[object]", value) if isinstance(one, str)] if isinstance(value, list) else []

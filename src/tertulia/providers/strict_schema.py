@@ -20,7 +20,10 @@ def strict_schema(schema: Schema) -> Schema | None:
         return None
 
 
-def _strict(schema: Schema) -> Schema:
+def _strict(schema: object) -> Schema:
+    if not isinstance(schema, dict):
+        raise _CannotBeStrict  # ``true``, or no schema at all
+    schema = cast("Schema", schema)
     result = {key: value for key, value in schema.items() if key not in _REFUSED}
     if result.get("type") == "object" or "properties" in result:
         _close_object(result)
@@ -40,10 +43,15 @@ def _strict(schema: Schema) -> Schema:
 
 def _close_object(result: Schema) -> None:
     others = result.get("additionalProperties")
-    if not (others is None or others is False) or "patternProperties" in result or "properties" not in result:
+    if not (others is None or others is False) or "patternProperties" in result:
+        raise _CannotBeStrict
+    if not isinstance(result.get("properties"), dict):
         raise _CannotBeStrict
     properties = cast("dict[str, Schema]", result["properties"])
-    required = set(cast("list[str]", result.get("required") or []))
+    required = cast("object", result.get("required") or [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in cast("list[object]", required)):
+        raise _CannotBeStrict
+    required = set(cast("list[str]", required))
     result["properties"] = {
         name: _strict(prop) if name in required else _nullable(_strict(prop)) for name, prop in properties.items()
     }

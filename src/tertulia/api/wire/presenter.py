@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import from_json
-
 from tertulia.api.wire.messages import (
     ApprovalRequestMessage,
     AssistantMessage,
@@ -20,7 +18,6 @@ from tertulia.api.wire.messages import (
     ToolCallMessage,
     WireMessage,
     is_spoken,
-    said_in,
     wire_messages,
 )
 from tertulia.domain.events import (
@@ -33,6 +30,7 @@ from tertulia.domain.events import (
     ToolCallDelta,
 )
 from tertulia.domain.ids import part_otid
+from tertulia.domain.json_stream import TextUnder
 from tertulia.domain.runs import RequestConfig
 
 _NOTHING: Sequence[WireMessage] = ()
@@ -53,7 +51,7 @@ class Presenter:
         self._whole = whole
         self._asked: list[ToolCallDelta] = []
         self._asked_otids: dict[str, str] = {}
-        self._spoken: dict[str, _Speech] = {}
+        self._spoken: dict[str, TextUnder] = {}
         self._second = 0
         self._date = ""
 
@@ -120,8 +118,8 @@ class Presenter:
         if event.awaits:
             return [self._asked_piece(event)]
         if is_spoken(event.name, self._config):
-            said = self._spoken.setdefault(event.otid, _Speech(self._config.assistant_message_tool_kwarg))
-            text = said.hear(event.arguments)
+            said = self._spoken.setdefault(event.otid, TextUnder(self._config.assistant_message_tool_kwarg))
+            text = said.feed(event.arguments)
             return [AssistantMessage(**self._common(event), content=text)] if text else _NOTHING
         call = ToolCall(event.name, event.arguments, event.tool_call_id)
         shown = [call] if self._listed else call
@@ -155,24 +153,3 @@ class Presenter:
         if self._config.include_compaction_messages:
             return messages
         return [message for message in messages if not isinstance(message, SummaryMessage)]
-
-
-class _Speech:
-    """What an agent says in the arguments of its message tool, while they arrive."""
-
-    def __init__(self, kwarg: str) -> None:
-        self._kwarg = kwarg
-        self._arguments = ""
-        self._said = ""
-
-    def hear(self, arguments: str) -> str:
-        """The new text in a new piece of the arguments."""
-        self._arguments += arguments
-        try:
-            parsed: Any = from_json(self._arguments, allow_partial="trailing-strings")
-        except ValueError:
-            return ""
-        said = said_in(parsed, self._kwarg) or ""
-        new = said[len(self._said) :]
-        self._said = said
-        return new
