@@ -4,10 +4,13 @@ import re
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.observing import ObservingMiddleware
+from tertulia.ports.telemetry import no_telemetry
 
 
 async def figures(client: httpx.AsyncClient, **headers: str) -> str:
@@ -81,3 +84,24 @@ async def test_log_lines_of_a_request_carry_its_id_and_no_others(
         await client.get("/v1/models/", headers={"x-request-id": "mine-1"})
     assert seen == ["mine-1"]
     assert "request_id" not in get_contextvars()
+
+
+async def test_a_message_that_was_sent_is_left_as_it_was_for_whoever_sends_it_again() -> None:
+    start: Message = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    scope: Scope = {"type": "http", "method": "GET", "headers": []}
+    for _ in range(2):
+        await ObservingMiddleware(app, no_telemetry)(dict(scope), receive, send)
+    assert start["headers"] == [(b"a", b"b")]
+    assert [[name for name, _ in message["headers"]] for message in sent] == [[b"a", b"x-request-id"]] * 2

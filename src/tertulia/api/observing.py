@@ -43,7 +43,8 @@ class ObservingMiddleware:
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (REQUEST_ID, request_id)]
+                # A message of its own: whoever sent this one may send it again to others.
+                message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, request_id)]}
                 seconds = time.monotonic() - began
                 status = message["status"]
                 self._telemetry(

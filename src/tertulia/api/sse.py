@@ -19,15 +19,11 @@ from tertulia.ports.event_log import Numbered
 PING_SECONDS: Final = 20.0
 """How often a stream gives a sign of life when asked to; clients give up after 60 seconds of silence."""
 
-_START: Final[Message] = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),  # proxies pass frames on at once
-    ],
-}
+_HEADERS: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # proxies pass frames on at once
+)
 
 
 class EventStream(Response):
@@ -57,7 +53,7 @@ class EventStream(Response):
                 await send(_body(self._frames.keep_alive(), more_body=True))
 
         with self._runs.reading(self._run.id):
-            await send(_START)
+            await send(_start())
             writing = asyncio.ensure_future(self._write(send))
             stayed = await outlasts(receive, writing, pulse=keep_alive, pulse_seconds=self._ping_seconds)
         if stayed:
@@ -83,3 +79,7 @@ class EventStream(Response):
 
 def _body(frames: bytes, *, more_body: bool) -> Message:
     return {"type": "http.response.body", "body": frames, "more_body": more_body}
+
+
+def _start() -> Message:
+    return {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
