@@ -243,21 +243,90 @@ async def test_a_worker_that_leaves_hands_its_runs_over_at_once(fleet: Fleet) ->
     assert (await second.run(run.id)).status == "completed"
 
 
-async def test_a_run_that_kills_every_worker_is_ended(fleet: Fleet) -> None:
+async def test_a_run_that_kills_three_workers_at_the_same_place_is_ended(fleet: Fleet) -> None:
     first = await fleet.worker()
     agent_id = (await first.agent()).agent.id
-    gates = [Gate() for _ in range(11)]
+    gates = [Gate() for _ in range(3)]
     first.model.scripts += [[gate, *say("never")] for gate in gates]
     run = await first.start(agent_id, "hi")
-    for gate in gates[:9]:
+    for gate in gates:
         await gate.reached.wait()
         await fleet.bury(first)
         await first.services.runs.look()
-    await gates[9].reached.wait()
-    await fleet.bury(first)
-    await first.services.runs.look()
+    assert (await _events(first, run.id))[-1] == Ended()
+    ended = await first.run(run.id)
+    assert ended.status == "failed"
+    assert "again and again" in str(ended.error)
+    assert len(first.model.requests) == 3
+
+
+async def test_a_run_whose_tool_kills_three_workers_is_ended_with_a_return_for_the_call(
+    fleet: Fleet, again: SlowTool
+) -> None:
+    first = await fleet.worker()
+    agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-again",)))).agent.id
+    first.model.scripts += [calls(("c1", "again", "{}")), say("hello again")]
+    run = await first.start(agent_id, "go")
+    for _ in range(3):
+        await again.reached.wait()
+        again.reached.clear()
+        await fleet.bury(first)
+        await first.services.runs.look()
+    assert (await _events(first, run.id))[-1] == Ended()
+    ended = await first.run(run.id)
+    assert ended.status == "failed"
+    assert "running the tool 'again'" in str(ended.error)
+    assert again.called == 3
+    assert [text for role, text in await first.told(agent_id) if role == "tool"] == [INTERRUPTED]
+    assert is_paired(await first.history(agent_id))
+    await _events(first, (await first.start(agent_id, "another way, then")).id)
+    assert (await first.told(agent_id))[-1] == ("assistant", "hello again")
+
+
+async def test_a_tool_that_is_called_anew_after_each_death_ends_the_run_as_well(fleet: Fleet, once: SlowTool) -> None:
+    first = await fleet.worker()
+    agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-once",)))).agent.id
+    first.model.scripts += [calls((f"c{number}", "once", "{}")) for number in range(4)]
+    run = await first.start(agent_id, "go")
+    for _ in range(3):
+        await once.reached.wait()
+        once.reached.clear()
+        await fleet.bury(first)
+        await first.services.runs.look()
     assert (await _events(first, run.id))[-1] == Ended()
     assert (await first.run(run.id)).status == "failed"
+    assert once.called == 3
+    assert is_paired(await first.history(agent_id))
+
+
+async def test_workers_that_leave_do_not_count_as_dead(fleet: Fleet) -> None:
+    workers = [await fleet.worker() for _ in range(5)]
+    agent_id = (await workers[0].agent()).agent.id
+    gates = [Gate() for _ in range(4)]
+    workers[0].model.scripts += [*([gate, *say("never")] for gate in gates), say("whole")]
+    run = await workers[0].start(agent_id, "hi")
+    for gate, world in zip(gates, workers, strict=False):
+        await gate.reached.wait()
+        await world.services.runs.drain(0)
+    assert (await _events(workers[-1], run.id))[-1] == Ended()
+    assert (await workers[-1].run(run.id)).status == "completed"
+
+
+async def test_deaths_at_different_places_do_not_end_a_run(fleet: Fleet) -> None:
+    first = await fleet.worker()
+    agent_id = (await first.agent()).agent.id
+    gates = [Gate() for _ in range(4)]
+    search = ("conversation_search", '{"query": "x"}')
+    for number, gate in enumerate(gates):
+        first.model.scripts += [[gate, *say("never")], calls((f"c{number}", *search))]
+    first.model.scripts.append(say("done"))
+    run = await first.start(agent_id, "hi")
+    for gate in gates:
+        await gate.reached.wait()
+        await fleet.bury(first)
+        await first.services.runs.look()
+    assert (await _events(first, run.id))[-1] == Ended()
+    assert (await first.run(run.id)).status == "completed"
 
 
 async def test_the_calls_of_a_run_that_is_taken_over_count_for_its_rules_and_its_steps(

@@ -79,7 +79,8 @@ class Run(Struct, frozen=True, kw_only=True):
     ``input_otids`` are the client's ids of the messages that started it. ``error`` is the failure as the reader of a
     stream sees it (``error_type``, ``message``, ``detail``). A run of status ``created`` waits in its conversation's
     queue with its ``queued_request``. A running one has its ``request`` too, without what is in the history already,
-    and the position ``first`` of the first message it added, for the worker that may have to go on with it.
+    and the position ``first`` of the first message it added, for the worker that may have to go on with it; ``cuts``
+    counts the workers that died of it, by what it was doing.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Run(Struct, frozen=True, kw_only=True):
     queued_request: bytes | None = None
     request: bytes | None = None
     first: int | None = None
+    cuts: dict[str, int] | None = None
     callback_url: str | None = None
     callback_error: str | None = None
     callback_sent_at: datetime | None = None

@@ -43,6 +43,19 @@ CRASHED = Ending(
 )
 
 
+def deadly(what: str) -> Ending:
+    """The end of a run that workers die of, always while doing the same."""
+    return Ending(
+        "error",
+        Failed(
+            "internal_error",
+            f"The server went down again and again while it was {what}, so that is not tried once more.",
+            "What was finished is in the history, and a call that was cut off has a return that says so. Send another "
+            "message to go on in another way.",
+        ),
+    )
+
+
 def failure(error: Exception) -> Ending:
     """The ending that an error makes of a run."""
     if isinstance(error, SystemPromptTooLong):

@@ -17,18 +17,29 @@ from tertulia.engine.beginning import Begun, Snapshot, begin, snapshot
 from tertulia.engine.compacting import METADATA, Compacting, begin_compaction
 from tertulia.engine.compaction import Compactor
 from tertulia.engine.compiling import refreshed
-from tertulia.engine.endings import CRASHED, Ending, failure
+from tertulia.engine.endings import CRASHED, Ending, deadly, failure
 from tertulia.engine.finish import chunk_after, end_plainly, ended
 from tertulia.engine.history import Histories
 from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import choose
 from tertulia.engine.preparing import Turns, check_model, new_run, prompt_of
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.resuming import Left, as_left, begun_again, end_lost, left_of, may_go_on, request_of, resumed
+from tertulia.engine.resuming import (
+    Left,
+    as_left,
+    begun_again,
+    cut_off,
+    died_of,
+    end_lost,
+    left_of,
+    may_go_on,
+    request_of,
+    resumed,
+)
 from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, RunLog
-from tertulia.ports.store import Claim, Store
+from tertulia.ports.store import Claim, Store, Transaction
 from tertulia.ports.telemetry import RunEnded, RunTakenOver
 
 _log = structlog.get_logger(__name__)
@@ -109,14 +120,17 @@ class Launcher:
             if may_go_on(claim):
                 await self._go_on(claim)
             else:
-                await self._store.write(partial(end_lost, claim))
-                self._ended(run, CRASHED)
+                await self._end_lost(claim, CRASHED)
         except (NotFound, LeaseLost) as error:
             _log.info("run_gone", run_id=run.id, reason=str(error))
         except StoreUnavailable as error:
             self._answering.drop(run.id, claim.token, error)
         except Exception as error:  # noqa: BLE001  becomes the run's failure: a model may not be configured any more
             await self._give_up(claim, failure(error))
+
+    async def _end_lost(self, claim: Claim, ending: Ending) -> None:
+        await self._store.write(partial(end_lost, claim, ending))
+        self._ended(claim.run, ending)
 
     async def _give_up(self, claim: Claim, ending: Ending) -> None:
         run = claim.run
@@ -130,12 +144,15 @@ class Launcher:
             self._ended(run, ending)
 
     async def _go_on(self, claim: Claim) -> None:
-        run = claim.run
-        request = request_of(run)
-        left = await self._store.read(partial(left_of, run))
+        request = request_of(claim.run)
+        left = await self._store.read(partial(left_of, claim.run))
+        run = claim.run if claim.given_up else cut_off(claim.run, left)
+        if deadly_work := died_of(run):
+            await self._end_lost(claim, deadly(deadly_work))
+            return
         begun, interrupted = begun_again(run, left, self._turns.tools)
         choices = choose(self._catalogue, left.seen.agent, left.seen.conversation, request.override_model)
-        log = await self._opened_again(claim, left)
+        log = await self._opened_again(run, claim.token, left)
         prompt = prompt_of(request, left.seen.system)
         turn = self._turns.turn(request, begun, left.seen, choices, system=prompt, log=log, token=claim.token)
         turn.interrupted = tuple(interrupted)
@@ -146,18 +163,23 @@ class Launcher:
             active.cancelled = True
         self._answering.launch(active, self.worker_id, apart=True)
 
-    async def _opened_again(self, claim: Claim, left: Left) -> RunLog:
+    async def _opened_again(self, run: Run, token: int, left: Left) -> RunLog:
         """The run's log, with word of the takeover, which is stored before anybody is told.
 
         Were this worker to die before, the next one would give its own frames the numbers that were shown already.
         """
-        run = claim.run
         # A worker may have died before anything was stored.
         first = () if left.last else (RunStarted(run.id, run.created_at.timestamp()),)
         told = chunk_after(left.last, [*first, resumed(run, left)])
-        await self._store.write(lambda tx: tx.events.append(run.id, told, claim.token))
+
+        def write(tx: Transaction) -> None:
+            tx.runs.hold(run.id, token)
+            tx.runs.update(run)
+            tx.events.append(run.id, told, token)
+
+        await self._store.write(write)
         self._events.changed(run.id)
-        return self._events.open(run.id, claim.token, told.last)
+        return self._events.open(run.id, token, told.last)
 
     def _ended(self, run: Run, ending: Ending) -> None:
         self._events.changed(run.id)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from tertulia.context.pairing import interrupted_return
 from tertulia.domain.clock import utc_now
@@ -17,7 +18,7 @@ from tertulia.domain.runs import Run, Usage
 from tertulia.engine.approvals import Settlement, lost_calls, pending_calls
 from tertulia.engine.beginning import Begun, Snapshot, snapshot
 from tertulia.engine.compacting import METADATA
-from tertulia.engine.endings import CRASHED
+from tertulia.engine.endings import Ending
 from tertulia.engine.finish import chunk_after, last_events, mark_ended
 from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.tool_calls import return_message
@@ -28,6 +29,9 @@ from tertulia.ports.tool import Tool
 
 MAX_ATTEMPTS = 10
 """How many workers may die of one run, or be stopped under it, before it is ended."""
+
+MAX_CUTS = 3
+"""How many may die of it while they do the same: run the same tool, or ask the model at the same place."""
 
 _events = msgspec.json.Decoder(list[Event])
 
@@ -79,6 +83,20 @@ def left_of(run: Run, tx: Transaction) -> Left:
     )
 
 
+def cut_off(run: Run, left: Left) -> Run:
+    """The run with one more worker that died of what it was doing."""
+    doing = [f"running the tool '{name}'" for name in dict.fromkeys(call.name for call in left.calls)]
+    if not doing:
+        doing = [f"making the reply at position {left.seen.conversation.head}"]
+    cuts = dict(run.cuts or {})
+    return replace(run, cuts=cuts | {what: cuts.get(what, 0) + 1 for what in doing})
+
+
+def died_of(run: Run) -> str | None:
+    """What too many workers died of; None if the run is to be gone on with."""
+    return next((what for what, times in (run.cuts or {}).items() if times >= MAX_CUTS), None)
+
+
 def request_of(run: Run) -> SendRequest:
     """The run's request, without what is in the history already."""
     if run.request is not None:
@@ -113,7 +131,7 @@ def resumed(run: Run, left: Left) -> Resumed:
     return Resumed(run.id, utc_now().timestamp(), left.discarded)
 
 
-def end_lost(claim: Claim, tx: Transaction) -> None:
+def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
     """End a run that nobody is to go on with: a return for every call that has none, and the run's failure."""
     run = claim.run
     tx.runs.hold(run.id, claim.token)
@@ -122,8 +140,8 @@ def end_lost(claim: Claim, tx: Transaction) -> None:
     returns = [return_message(interrupted_return(call), run) for call in lost_calls(history)]
     if returns:
         tx.messages.append(conversation.id, returns)
-    mark_ended(run, CRASHED, tx)
-    tx.events.append(run.id, chunk_after(tx.events.last(run.id), last_events(CRASHED, added=returns)))
+    mark_ended(run, ending, tx)
+    tx.events.append(run.id, chunk_after(tx.events.last(run.id), last_events(ending, added=returns)))
 
 
 def _replied(event: Event) -> str | None:

@@ -118,7 +118,7 @@ class Worker:
             await asyncio.wait(self._stopping)
         worker_id = self.id
         try:
-            await self._store.write(lambda tx: tx.workers.remove(worker_id))
+            await self._store.write(partial(_leave, worker_id))
             self._signals.publish("workers", [worker_id])
         except StoreUnavailable as error:
             _log.warning("lease_not_given_up", error=str(error))
@@ -189,3 +189,8 @@ class Worker:
         task = asyncio.create_task(done())
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
+
+
+def _leave(worker_id: str, tx: Transaction) -> None:
+    tx.runs.release_all(worker_id)
+    tx.workers.remove(worker_id)

@@ -181,11 +181,13 @@ class Claim:
     """A run that a worker took over, with the fencing token of its writes from now on.
 
     ``attempts`` is how many workers had it, this one included. ``cancel`` is what was asked of it meanwhile.
+    ``given_up`` says that the last one let go of it by itself, and did not die or hang.
     """
 
     run: Run
     token: int
     cancel: Cancel | None = None
+    given_up: bool = False
 
     @property
     def attempts(self) -> int:
@@ -244,6 +246,10 @@ class Runs(Protocol):
 
     def release(self, run_id: str, token: int) -> None:
         """Let a run be taken over at once, if it is still under this token."""
+        ...
+
+    def release_all(self, worker_id: str) -> None:
+        """Let the runs of a worker that stops be taken over at once."""
         ...
 
     def ask_to_cancel(self, run_id: str, how: Cancel) -> bool:

@@ -50,6 +50,15 @@ async def test_a_worker_that_leaves_or_is_forgotten_has_no_lease(store: Store) -
     assert await store.read(lambda tx: tx.workers.live()) == []
 
 
+async def test_a_run_that_was_given_up_is_told_from_one_whose_worker_died(store: Store) -> None:
+    await register(store, "claimant")
+    died = await running(store, "dead")
+    left = await running(store, "leaving")
+    await store.write(lambda tx: tx.runs.release_all("leaving"))
+    taken = {claim.run.id: claim.given_up for claim in await claims(store, "claimant")}
+    assert taken == {died.id: False, left.id: True}
+
+
 async def test_only_runs_without_a_living_worker_are_taken_over(store: Store) -> None:
     await register(store, "living", "claimant")
     await register(store, "dead", seconds=-1)

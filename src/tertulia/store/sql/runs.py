@@ -32,7 +32,7 @@ _UPDATE: Final = """
 _ACTIVE: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'running'"
 _HELD: Final = "SELECT 1 FROM runs WHERE id = ? AND token = ? AND status = 'running'"
 _LOST: Final = """
-    SELECT r.id FROM runs r
+    SELECT r.id, r.worker_id FROM runs r
     WHERE r.status = 'running'
         AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = r.worker_id AND w.lease_until >= {now})
     ORDER BY r.created_at LIMIT ?
@@ -98,18 +98,18 @@ class SqlRuns:
 
     def claim(self, worker_id: str, limit: int) -> list[Claim]:
         lost = _LOST.format(now=self._session.now)
-        ids = [
-            row[0]
-            for row in self._session.rows(self._session.locking(lost, "FOR NO KEY UPDATE OF r SKIP LOCKED"), limit)
-        ]
+        found = self._session.rows(self._session.locking(lost, "FOR NO KEY UPDATE OF r SKIP LOCKED"), limit)
         claims: list[Claim] = []
-        for id_ in ids:
+        for id_, last in list(found):
             body, token, cancel = self._session.row(_CLAIM, worker_id, id_)
-            claims.append(Claim(run=_decode(body), token=token, cancel=cancel))
+            claims.append(Claim(run=_decode(body), token=token, cancel=cancel, given_up=last is None))
         return claims
 
     def release(self, run_id: str, token: int) -> None:
         self._session.run("UPDATE runs SET worker_id = NULL WHERE id = ? AND token = ?", run_id, token)
+
+    def release_all(self, worker_id: str) -> None:
+        self._session.run("UPDATE runs SET worker_id = NULL WHERE worker_id = ? AND status = 'running'", worker_id)
 
     def ask_to_cancel(self, run_id: str, how: Cancel) -> bool:
         return self._session.run(_ASK_TO_CANCEL, how, run_id) == 1
