@@ -144,3 +144,36 @@ def test_memory_that_one_worker_changes_the_other_shows_the_model(servers: Pair,
     HTTP.patch(f"{b.url}{path}", json={"value": "likes coffee"}).raise_for_status()
     talk.say(a, "and now?")
     assert "likes coffee" in endpoint.requests[-1].system
+
+
+def test_what_a_client_sends_again_to_another_worker_is_one_message_with_one_answer(
+    servers: Pair, endpoint: OpenAIEndpoint
+) -> None:
+    a, b = servers
+    gate, talk = _held(endpoint, text("in time")), Talk(a)
+    body = {"input": "go", "stream_tokens": True}
+    with HTTP.stream(
+        "POST", f"{a.url}{talk.path}/messages", json=body, headers={"x-stainless-retry-count": "0"}
+    ) as reply:
+        next(reply.iter_lines())
+        gate.wait_reached()
+    assert endpoint.requests[0].left.wait(15)
+    again = HTTP.post(f"{b.url}{talk.path}/messages", json=body, headers={"x-stainless-retry-count": "1"})
+    assert "[DONE]" in again.text
+    assert talk.texts(b) == ["go", "in time"]
+
+
+def test_what_is_sent_again_after_its_worker_died_is_one_message_with_one_answer(
+    servers: Pair, endpoint: OpenAIEndpoint, cluster: Cluster
+) -> None:
+    a, b = servers
+    gate, talk = _held(endpoint, text("in time")), Talk(a)
+    body, sent = {"input": "go", "stream_tokens": True}, {"x-stainless-retry-count": "0"}
+    with HTTP.stream("POST", f"{a.url}{talk.path}/messages", json=body, headers=sent) as reply:
+        next(reply.iter_lines())
+        gate.wait_reached()
+        a.kill()
+    cluster.begin(a)
+    again = HTTP.post(f"{b.url}{talk.path}/messages", json=body, headers={"x-stainless-retry-count": "1"})
+    assert "[DONE]" in again.text
+    assert talk.texts(b) == ["go", "in time"]

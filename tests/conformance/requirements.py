@@ -218,6 +218,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("busy-policy.unknown", "conversations.messages.create", "An unknown policy is 422 and the known ones are named.", "Ours alone."),
     Requirement("vanished.stream-is-cancelled", "conversations.messages.create", "A stream that is left cancels its run and lets go of the model; the next message works."),
     Requirement("vanished.json-is-cancelled", "conversations.messages.create", "A blocking request that is left cancels its run."),
+    Requirement("vanished.sent-again-is-one-message", "conversations.messages.create", "What an SDK sends again by itself after a timeout, a lost connection or a failure is one message with one answer.", "Recognised by `x-stainless-retry-count` and the same body, up to 90 seconds after the run ended."),
     Requirement("vanished.tool-calls-have-returns", "conversations.messages.create", "Every tool call of a cancelled run has its return."),
     Requirement("concurrency.a-hundred-conversations", "conversations.messages.create", "A hundred conversations of one agent answer at once, without an error."),
     Requirement("crash.in-the-middle-of-a-stream", "conversations.messages.create", "After `kill -9` in the middle of a reply the run is gone on with: the reply is made again, its readers are told, no run stays `running`, and the next message works."),

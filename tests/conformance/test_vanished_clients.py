@@ -80,3 +80,32 @@ def test_every_tool_call_of_a_cancelled_run_has_its_return(
     calls_made = {m.tool_call.tool_call_id for m in of_type(kept, "tool_call_message")}
     returned = {m.tool_call_id for m in of_type(kept, "tool_return_message")}
     assert calls_made == returned == {"call_1"}
+
+
+@requirement("vanished.sent-again-is-one-message")
+def test_what_the_sdk_sends_again_after_its_timeout_is_one_message_with_one_answer(
+    http: httpx.Client, client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint
+) -> None:
+    endpoint.script([Pause(Gate()), *text("too late")], text("in time"))
+    with Letta(base_url=str(http.base_url), api_key="unused", timeout=0.7, max_retries=2) as impatient:
+        assert answer(send(impatient, conversation.id, "go")) == "in time"
+    kept = history(client, conversation.id)
+    assert [m.content for m in of_type(kept, "user_message")] == ["go"]
+    assert [m.content for m in of_type(kept, "assistant_message")] == ["in time"]
+
+
+@requirement("vanished.sent-again-is-one-message")
+def test_a_stream_that_is_asked_for_again_is_of_one_message(
+    http: httpx.Client, client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint
+) -> None:
+    endpoint.script([Send({"content": "half "}), Pause(Gate())], text("in time"))
+    path, body = f"/v1/conversations/{conversation.id}/messages", {"input": "go", "stream_tokens": True}
+    with http.stream("POST", path, json=body, headers={"X-Stainless-Retry-Count": "0"}) as reply:
+        next(reply.iter_lines())
+        assert endpoint.wait_for_requests(1)
+    assert endpoint.requests[0].left.wait(TIMEOUT)
+    with http.stream("POST", path, json=body, headers={"x-stainless-retry-count": "1"}) as reply:
+        assert reply.read().endswith(b"data: [DONE]\n\n")
+    kept = history(client, conversation.id)
+    assert [m.content for m in of_type(kept, "user_message")] == ["go"]
+    assert [m.content for m in of_type(kept, "assistant_message")] == ["in time"]

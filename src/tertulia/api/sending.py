@@ -1,6 +1,7 @@
 """Sending messages, going on with a run's stream and stopping runs, for every route that does so."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, get_args
 
@@ -16,11 +17,15 @@ from tertulia.api.wire.requests import ResumeBody, SendBody, send_request
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.errors import Conflict, InvalidArgument, NotFound, Unprocessable
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
+from tertulia.engine.repeats import fingerprint
+from tertulia.engine.requests import SendRequest
 from tertulia.engine.retention import check_kept
 from tertulia.ports.store import Transaction
 
 BUSY_HEADER: Final = "x-tertulia-busy"
 """Ours: a header, so that clients can send it which do not know the field ``busy_policy`` of the body."""
+
+RETRIES_HEADER: Final = "x-stainless-retry-count"
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -38,7 +43,7 @@ async def send(request: Request, conversation_id: str, body: SendBody, *, stream
         busy=busy_policy(request),
         traceparent=traceparent(request),
     )
-    run = await services.runs.start(wanted)
+    run = await services.runs.start(repeatable(request, wanted))
     if run.status not in ACTIVE_STATUSES:  # the request was sent before
         await services.store.read(partial(check_kept, run))
     if streaming:
@@ -51,6 +56,18 @@ async def preview(request: Request, conversation_id: str, body: SendBody) -> dic
     wanted = send_request(conversation_id, body, streaming=False)
     shown: dict[str, Any] = msgspec.json.decode(await services_of(request).previews.of(wanted))
     return shown
+
+
+def repeatable(request: Request, wanted: SendRequest) -> SendRequest:
+    """The request, told apart from others where the client's library says how often it has sent it.
+
+    The official ones count in a header what they send again after a timeout, a lost connection or a failure.
+    """
+    said = request.headers.get(RETRIES_HEADER)
+    if said is None:
+        return wanted
+    again = said.isascii() and said.isdigit() and int(said[:9]) > 0
+    return replace(wanted, fingerprint=fingerprint(replace(wanted, traceparent=None)), retried=again)
 
 
 def traceparent(request: Request) -> str | None:

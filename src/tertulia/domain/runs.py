@@ -81,6 +81,8 @@ class Run(Struct, frozen=True, kw_only=True):
     queue with its ``queued_request``. A running one has its ``request`` too, without what is in the history already,
     and the position ``first`` of the first message it added, for the worker that may have to go on with it; ``cuts``
     counts the workers that died of it, by what it was doing.
+    ``fingerprint`` is the same for the same request sent again by a client's library. ``abandoned`` says of a cancelled
+    run that it was so because nobody waited for it any more.
     """
 
     id: str
@@ -101,6 +103,8 @@ class Run(Struct, frozen=True, kw_only=True):
     request: bytes | None = None
     first: int | None = None
     cuts: dict[str, int] | None = None
+    fingerprint: str | None = None
+    abandoned: bool = False
     callback_url: str | None = None
     callback_error: str | None = None
     callback_sent_at: datetime | None = None

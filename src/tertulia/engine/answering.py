@@ -14,7 +14,7 @@ from tertulia.domain.errors import LeaseLost, NotFound, StoreUnavailable
 from tertulia.domain.runs import Run
 from tertulia.engine.beginning import Begun
 from tertulia.engine.compacting import Compacting
-from tertulia.engine.endings import CANCELLED, Ending, failure
+from tertulia.engine.endings import ABANDONED, CANCELLED, Ending, failure
 from tertulia.engine.finish import end_plainly, ended, finish, last_events
 from tertulia.engine.history import Histories
 from tertulia.engine.loop import Loop
@@ -29,7 +29,8 @@ _log = structlog.get_logger(__name__)
 class Active:
     """A run that this process is answering.
 
-    ``held`` says that whoever stopped it begins the next run of its conversation. One that is ``left`` ends here
+    ``held`` says that whoever stopped it begins the next run of its conversation, ``abandoned`` that it was stopped
+    because nobody waits for it. One that is ``left`` ends here
     without a word: another worker goes on with it, or this server when it starts next. One that is ``lost`` is another
     worker's already.
     """
@@ -41,6 +42,7 @@ class Active:
     running: bool = False
     cancelled: bool = False
     held: bool = False
+    abandoned: bool = False
     left: bool = False
     lost: bool = False
 
@@ -94,6 +96,21 @@ class Answering:
         active.turn.rolled_back |= rollback
         active.held |= hold
         active.cancel()
+        await asyncio.wait([active.task])
+        return True
+
+    async def abandon(self, run_id: str) -> None:
+        """Stop a run that nobody waits for any more; a cancel that was asked for before is one still."""
+        active = self._active.get(run_id)
+        if active is not None:
+            active.abandoned |= not active.cancelled
+            await self.cancel(run_id)
+
+    async def let_go(self, run_id: str) -> bool:
+        """Whether the run is being stopped because nobody waits for it; if so, it is over when this returns."""
+        active = self._active.get(run_id)
+        if active is None or not active.abandoned or active.task is None:
+            return False
         await asyncio.wait([active.task])
         return True
 
@@ -168,7 +185,9 @@ class Answering:
             return failure(error)
         finally:
             active.running = False  # a cancel that comes now has nothing left to stop, and waits for the end
-        return None if active.left else CANCELLED
+        if active.left:
+            return None
+        return ABANDONED if active.abandoned else CANCELLED
 
     async def _end(self, active: Active, ending: Ending) -> bool:
         """Store the run's end; False if this process cannot."""

@@ -1,6 +1,7 @@
 """The beginning of a run: one transaction that takes the conversation and stores what was sent, or says why not."""
 
 from dataclasses import dataclass
+from dataclasses import replace as replace_request
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
+from tertulia.engine.repeats import gone_on_with, is_unanswered, repeated
 from tertulia.engine.requests import NewMessage, SendRequest, kept_request
 from tertulia.ports.store import Snapshot, Transaction
 
@@ -52,9 +54,10 @@ def begin(
     :raises Conflict: if only some of the messages were sent before.
     """
     conversation = tx.conversations.get(run.conversation_id, lock=True)
-    known = sent_before(request, run, tx) if run.queued_request is None else _begun_before(run, tx)
-    if known is not None:
-        return known
+    taken = _taken_up(_known(request, run, tx), request, conversation, tx)
+    if isinstance(taken, Run):
+        return taken
+    conversation, request = taken
     if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
         raise ConversationBusy(tx.runs.queued(run.conversation_id)[-1].id)
     last = tail(conversation, tx, whole=bool(request.answers))
@@ -82,7 +85,7 @@ def begin(
         tx.messages.set_system(run.conversation_id, system)
     head = tx.messages.append(run.conversation_id, messages, at=run.created_at)
     first = head - len(messages)
-    if agent.message_buffer_autoclear and not request.answers:
+    if agent.message_buffer_autoclear and request.messages and not request.answers:
         tx.conversations.set_context(run.conversation_id, first)
         conversation = replace(conversation, context_from=first, pins=())
     return Begun(run, replace(conversation, head=head), first, messages, settlement, told)
@@ -104,6 +107,31 @@ def stored(message: NewMessage, run: Run) -> Message:
         group_id=message.group_id,
         batch_item_id=message.batch_item_id,
     )
+
+
+def _known(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run that was begun for just this request, by whatever it is told."""
+    if run.queued_request is not None:
+        return _begun_before(run, tx)
+    return repeated(request, run, tx) or sent_before(request, run, tx)
+
+
+def _taken_up(
+    known: Run | None, request: SendRequest, conversation: Conversation, tx: Transaction
+) -> tuple[Conversation, SendRequest] | Run:
+    """What there is to begin: all of it, or what is left to do where the run that was ``known`` came to nothing.
+
+    Where it did not, that run is to be read.
+    """
+    if known is None:
+        return conversation, request
+    if request.retried and is_unanswered(known):
+        again = gone_on_with(known, conversation, tx)
+        if again is not None:
+            return again, replace_request(request, messages=(), answers=())
+        if not request.otids:
+            return conversation, request
+    return known
 
 
 def _begun_before(run: Run, tx: Transaction) -> Run | None:

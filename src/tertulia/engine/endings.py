@@ -20,10 +20,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a run is over; ``failed`` is what went wrong, if that is why."""
+    """Why a run is over; ``failed`` is what went wrong, if that is why, ``abandoned`` that nobody waited any more."""
 
     stop_reason: StopReason
     failed: Failed | None = None
+    abandoned: bool = False
 
     @property
     def status(self) -> RunStatus:
@@ -33,6 +34,7 @@ class Ending:
 
 
 CANCELLED = Ending("cancelled")
+ABANDONED = Ending("cancelled", abandoned=True)
 CRASHED = Ending(
     "error",
     Failed(

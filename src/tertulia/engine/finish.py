@@ -116,6 +116,7 @@ def ended(run: Run, ending: Ending) -> Run:
         request=None,
         status=ending.status,
         stop_reason=ending.stop_reason,
+        abandoned=ending.abandoned,
         completed_at=utc_now(),
         error={"error_type": failed.error_type, "message": failed.message, "detail": failed.detail} if failed else None,
     )

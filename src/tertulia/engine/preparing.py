@@ -35,6 +35,7 @@ def new_run(request: SendRequest, seen: Snapshot) -> Run:
         created_at=utc_now(),
         background=request.background,
         callback_url=request.callback_url,
+        fingerprint=request.fingerprint,
         request_config=request.config,
         input_otids=tuple(sent.otid for sent in (*request.messages, *request.answers) if sent.otid),
     )

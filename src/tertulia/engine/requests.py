@@ -50,6 +50,8 @@ class SendRequest:
     kept nowhere. ``callback_url`` is told when the run has ended. The overrides hold for this run alone and go before
     the conversation's and the agent's own.
     ``traceparent`` is the client's own trace, by the W3C's standard, for the spans of this run to be part of.
+    ``fingerprint`` is that of the request of a client whose library sends again what failed, and ``retried`` says that
+    it did so.
     ``logprobs`` asks for the log probabilities of the last reply with so many alternatives for each token.
     """
 
@@ -67,6 +69,8 @@ class SendRequest:
     override_model: str | None = None
     override_system: str | None = None
     traceparent: str | None = None
+    fingerprint: str | None = None
+    retried: bool = False
 
     @property
     def otids(self) -> tuple[str, ...]:
@@ -92,7 +96,7 @@ def kept_request(request: SendRequest) -> bytes | None:
         callback_url=request.callback_url,
         config=request.config,
     )
-    kept = replace(request, messages=(), answers=())
+    kept = replace(request, messages=(), answers=(), fingerprint=None, retried=False)
     return None if kept == plain else encode_request(kept)
 
 

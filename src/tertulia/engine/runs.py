@@ -16,7 +16,7 @@ from tertulia.engine.answering import Answering
 from tertulia.engine.beginning import Snapshot, snapshot
 from tertulia.engine.chores import Chores
 from tertulia.engine.compacting import Compacted
-from tertulia.engine.endings import CANCELLED, Ending, failure
+from tertulia.engine.endings import ABANDONED, CANCELLED, Ending, failure
 from tertulia.engine.history import Histories
 from tertulia.engine.launching import Launcher
 from tertulia.engine.preparing import Turns, new_run
@@ -128,10 +128,10 @@ class Runs:
         if run.background or run.id in self._readers:
             return
         if not self._answering.has(run.id):
-            await self._end_waiting(run.id, CANCELLED)
+            await self._end_waiting(run.id, ABANDONED)
         elif not (self._store.shared and await self._store.read(lambda tx: tx.runs.is_kept(run.id))):
             _log.info("client_left", run_id=run.id)
-            await self._answering.cancel(run.id)
+            await self._answering.abandon(run.id)
 
     async def cancel(self, run_id: str, *, rollback: bool = False) -> bool:
         """Stop a run and wait until its end is durable; False if it was neither running nor waiting.
@@ -236,8 +236,11 @@ class Runs:
             begun = await self._push_in(run, request, seen)
         else:
             begun = await self._begin_or_wait(run, request, seen)
-        if begun.id != run.id:
-            await self.attach(begun)
+        if begun.id == run.id:
+            return begun
+        if await self._answering.let_go(begun.id):
+            return await self._send(request)  # it is not to be read any more, and may be gone on with
+        await self.attach(begun)
         return begun
 
     async def _begin_or_wait(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:

@@ -1,0 +1,77 @@
+"""Requests that a client's library sends again by itself, when it gave up waiting or got an answer that may pass.
+
+Such a repetition says so (``retried``) and has the same body. Within a short time it is the same message: it is
+answered by the run that is answering the message already, or that has answered it. A run that was stopped because
+nobody waited for it any more, or that failed, is gone on with by another one: what was sent stays, and so does every
+tool's return; a reply that was cut off goes.
+"""
+
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+from msgspec.structs import replace
+
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.runs import ACTIVE_STATUSES, Run
+from tertulia.engine.requests import SendRequest, encode_request
+from tertulia.ports.queries import Page, RunQuery
+from tertulia.ports.store import Transaction
+
+WINDOW: Final = timedelta(seconds=90)
+"""How long after a run's end a repetition is taken for one. Libraries wait for a minute at most."""
+
+_LATELY: Final = 20
+"""How many of a conversation's runs are looked at."""
+
+
+def fingerprint(request: SendRequest) -> str:
+    """The same for the same request, whatever it came with."""
+    return blake2b(encode_request(request), digest_size=16).hexdigest()
+
+
+def repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run of the message that the request repeats, which is not over or was so a moment ago."""
+    if not request.retried or request.fingerprint is None:
+        return None
+    query = RunQuery(page=Page(limit=_LATELY), conversation_id=run.conversation_id)
+    same = (found for found in tx.runs.find(query) if found.fingerprint == request.fingerprint)
+    last = next(same, None)
+    return last if last is not None and _lately(last, run.created_at) else None
+
+
+def is_unanswered(run: Run) -> bool:
+    """Whether the message of a run has had no answer that anybody could have read."""
+    return run.status == "failed" or (run.status == "cancelled" and run.abandoned)
+
+
+def gone_on_with(before: Run, conversation: Conversation, tx: Transaction) -> Conversation | None:
+    """The conversation as it is to be answered again; None if the message that the run had is not its last.
+
+    Only what was stored of a reply that was cut off is taken back.
+    """
+    (newest,) = tx.runs.find(RunQuery(page=Page(limit=1), conversation_id=conversation.id))
+    if newest.id != before.id or before.first is None:
+        return None
+    end = conversation.head
+    for message in reversed(tx.messages.range(conversation.id, before.first, end)):
+        if not message.partial:
+            break
+        end -= 1
+    if end <= before.first and not _awaits_a_reply(conversation.id, end, tx):
+        return None  # what was sent was taken back
+    if end < conversation.head:
+        tx.messages.truncate(conversation.id, end)
+    return replace(tx.conversations.get(conversation.id), head=end)
+
+
+def _awaits_a_reply(conversation_id: str, end: int, tx: Transaction) -> bool:
+    """Whether the messages below ``end`` are still without the reply to the last of them."""
+    last = tx.messages.range(conversation_id, max(end - 1, 1), end)
+    return bool(last) and last[0].role != "assistant"
+
+
+def _lately(run: Run, now: datetime) -> bool:
+    if run.status in ACTIVE_STATUSES:
+        return True
+    return run.completed_at is not None and now - run.completed_at <= WINDOW
