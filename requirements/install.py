@@ -93,10 +93,21 @@ def setup() -> None:
         _install(lock)
     _say(4, "tertulia itself")
     _pip("--no-deps", "--no-index", "--no-build-isolation", "--no-user", "--editable", PROJECT)
+    _point_from_within()
     _say(5, "looking whether all is there")
     _run([PYTHON, "-I", DIRECTORY / "check.py", *LOCKS], "what was installed is not what the locks name")
     STAMP.write_text(json.dumps(state))
     _tell("== ready: .venv/bin/tertulia")
+
+
+def _point_from_within() -> None:
+    """Have the environment find the project by a relative path.
+
+    Before 3.13 Python reads such files in the locale's encoding, and under `LC_ALL=C` does not even start where the
+    project is in a directory with a letter outside of ASCII.
+    """
+    for file in VENV.glob("lib/python*/site-packages/*tertulia*.pth"):
+        file.write_text(os.path.relpath(PROJECT / "src", file.parent) + "\n", encoding="utf-8")
 
 
 def clients() -> None:
