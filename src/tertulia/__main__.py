@@ -1,5 +1,5 @@
 """`python -m tertulia` is the command `tertulia`."""
 
-from tertulia.cli import main
+from tertulia.cli import run
 
-main(prog_name="tertulia")
+run()

@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
+from functools import cache
 
 import structlog
 from fastapi import FastAPI
@@ -40,7 +40,7 @@ from tertulia.providers.local import LocalProvider
 from tertulia.settings import Settings, WebSettings
 from tertulia.store.event_log import StoredEventLog
 from tertulia.store.opening import open_database
-from tertulia.store.secrets import FernetSecrets
+from tertulia.store.secrets import CallbackSecret, FernetSecrets
 from tertulia.telemetry.metrics import Metrics, Sources
 from tertulia.telemetry.opening import open_traces
 from tertulia.tools import builtin_tools
@@ -170,7 +170,7 @@ async def open_services(
         settings.web,
         run_settings,
         description_model=settings.description_model,
-        callback_secret=key.encode() if key else stored_secret(settings.data_dir / "callback.key"),
+        callback_secret=CallbackSecret(key, settings.data_dir / "callback.key"),
         providers=providers,
         signals=signals,
         more_tools=tools,
@@ -207,15 +207,6 @@ async def opened_providers(settings: Settings) -> AsyncGenerator[StoredProviders
         await store.close()
 
 
-def stored_secret(path: Path) -> bytes:
-    """The secret that callbacks are signed with where there is no key; made once and kept for those who check them."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
-    return path.read_text().strip().encode()
-
-
 def services_over(  # noqa: PLR0913  one for each part that is not made here
     store: Store,
     catalogue: Catalogue,
@@ -224,7 +215,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
     run_settings: RunSettings | None = None,
     *,
     description_model: str | None = None,
-    callback_secret: bytes | None = None,
+    callback_secret: Callable[[], bytes] | None = None,
     providers: StoredProviders | None = None,
     signals: Signals | None = None,
     more_tools: Sequence[Tool] = (),
@@ -250,7 +241,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
     apart = ChildProcesses()
     tools = {tool.spec.id: tool for tool in (*builtin_tools(web, apart), *more_tools)}
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
-    callbacks = Callbacks(store, sender, callback_secret or secrets.token_bytes(32))
+    callbacks = Callbacks(store, sender, callback_secret or cache(lambda: secrets.token_bytes(32)))
     describers = [Describer(store, catalogue, description_model, telemetry)] if description_model else []
     chores = Chores([callbacks.send, *(describer.describe for describer in describers)])
     runs = Runs(

@@ -1,6 +1,5 @@
 """What a user can configure: read once from the environment and `.env`, checked, and never changed afterwards."""
 
-import base64
 import ipaddress
 import os
 import re
@@ -18,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -42,22 +42,38 @@ from tertulia.provider_settings import (
     endpoints_of,
     wrong_addresses,
 )
+from tertulia.setting_checks import (
+    ENV_FILE,
+    ENV_FILE_ENCODING,
+    POSTGRES_URL,
+    check_database_url,
+    check_text,
+    encryption_keys,
+    no_texts,
+    without_password,
+)
 
 PREFIX: Final = "TERTULIA_"
-ENV_FILE: Final = ".env"
 EMBEDDED_PG: Final = "embedded-pg"
 _SQLITE_URL: Final = re.compile(r"sqlite:///[^?]+")
-# The driver may be named, as in the URLs of other Python programs.
-_POSTGRES_URL: Final = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://(?=[^/]|/[^/])")
-_ENV_FILE_ENCODING: Final = "utf-8-sig"  # some editors begin a file of UTF-8 with a mark
 PROVIDER_VARIABLES: Final = "variables of providers"
 """The field of these variables outside; no variable can have that name, so none is read for all of them."""
 
 EMBEDDED_MODEL: Final = "local/smollm2-135m-instruct"
 
+_KEYS: Final = frozenset({"api_key", "secret_key"})
+"""Fields that nobody leaves blank on purpose."""
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_ORIGIN: Final = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]+")
+_HOST_NAME: Final = re.compile(r"[^\s/@?#:]+|\[?[0-9A-Fa-f:.]+\]?")
+
 _RESERVED_NAMES: Final = {*BY_PREFIX, "local", "letta"}
 _ENDPOINT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_KEY_BYTES: Final = 32
+_SHORTEST_API_KEY: Final = 16
+"""Characters; a shorter key can be guessed by those who may try."""
+_DAY: Final = 86_400
+_CENTURY: Final = 100 * 365 * _DAY
+_MANY: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +120,8 @@ class _ProviderVariables(PydanticBaseSettingsSource):
         given: dict[str, str] = {}
         for read in self._read:
             for name, value in read.items():
-                if value:
-                    given.setdefault(name.upper(), value)
+                if value and value.strip():
+                    given.setdefault(name.upper(), value.strip())
         found = {name: given.get(PREFIX + name) or given.get(name) for name in VARIABLES}
         return {PROVIDER_VARIABLES: {name: value for name, value in found.items() if value}}
 
@@ -121,12 +137,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=ENV_FILE,
-        env_file_encoding=_ENV_FILE_ENCODING,
+        env_file_encoding=ENV_FILE_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         populate_by_name=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     host: str = "127.0.0.1"
@@ -137,31 +154,31 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1024, le=2**31)] = 10 * 1024 * 1024
     allowed_hosts: Names = ()
     cors_origins: Names = ()
-    shutdown_delay: Annotated[float, Field(ge=0)] = 0
-    shutdown_grace: Annotated[int, Field(ge=0)] = 5
+    shutdown_delay: Annotated[float, Field(ge=0, le=_DAY)] = 0
+    shutdown_grace: Annotated[int, Field(ge=0, le=_DAY)] = 5
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
-    approval_deadline: Annotated[int, Field(ge=1)] = 7 * 86_400
-    queue_limit: Annotated[int, Field(ge=1)] = 100
-    max_runs: Annotated[int, Field(ge=1)] = 2000
+    approval_deadline: Annotated[int, Field(ge=1, le=_CENTURY)] = 7 * 86_400
+    queue_limit: Annotated[int, Field(ge=1, le=_MANY)] = 100
+    max_runs: Annotated[int, Field(ge=1, le=_MANY)] = 2000
     lease: Annotated[float, Field(ge=1, le=600)] = 10
     compaction_threshold: Annotated[float, Field(ge=0.1, le=1)] = 0.9
     description_model: str | None = None
-    event_retention: Annotated[int, Field(ge=60)] = 7 * 86_400
+    event_retention: Annotated[int, Field(ge=60, le=_CENTURY)] = 7 * 86_400
 
     default_model: str = EMBEDDED_MODEL
     models_dir: Path | None = None
-    local_threads: Annotated[int, Field(ge=1)] = 1
-    local_context: Annotated[int, Field(ge=512)] | None = None
+    local_threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    local_context: Annotated[int, Field(ge=512, le=2**24)] | None = None
 
     provider_variables: dict[str, SecretStr] = Field(default={}, validation_alias=PROVIDER_VARIABLES)
     endpoints: dict[str, NamedEndpoint] = {}
-    model_connect_timeout: Annotated[float, Field(gt=0)] = 10
-    model_idle_timeout: Annotated[float, Field(gt=0)] = 300
+    model_connect_timeout: Annotated[float, Field(gt=0, le=_DAY)] = 10
+    model_idle_timeout: Annotated[float, Field(gt=0, le=_DAY)] = 300
     model_retries: Annotated[int, Field(ge=0, le=10)] = 2
 
     exa_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("EXA_API_KEY"))
@@ -181,29 +198,72 @@ class Settings(BaseSettings):
         read = [source.env_vars for source in (env_settings, dotenv_settings) if isinstance(source, EnvSettingsSource)]
         return init_settings, env_settings, dotenv_settings, _ProviderVariables(settings_cls, *read)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: object, info: ValidationInfo) -> object:
+        """Texts as they were meant: what surrounds them is no part of them, and a blank one is none."""
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(plain, str):
+            return value
+        check_text(plain.strip())
+        if not plain.strip():
+            if plain and info.field_name in _KEYS:
+                raise ValueError("it is blank; set a key, or remove the variable")
+            return cls.model_fields[info.field_name or ""].get_default()
+        return SecretStr(plain.strip()) if isinstance(value, SecretStr) else plain.strip()
+
     @field_validator("data_dir", "models_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return value and value.expanduser().absolute()
+        return None if value is None else _absolute(value)
+
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _VISIBLE.fullmatch(value.get_secret_value()):
+            raise ValueError("it is sent in a header, so it may hold only ASCII letters, digits and signs, no spaces")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                message = f"'{origin}' is not an origin such as http://localhost:3000"
+                raise ValueError(message)
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST_NAME.fullmatch(name):
+                message = f"'{name}' is not a name such as tertulia.example.org, without a scheme and a port"
+                raise ValueError(message)
+        return value
 
     @field_validator("db")
     @classmethod
     def _known_database(cls, value: str | None) -> str | None:
         if value is not None and not (
-            value == EMBEDDED_PG or _SQLITE_URL.fullmatch(value) or _POSTGRES_URL.match(value)
+            value == EMBEDDED_PG or _SQLITE_URL.fullmatch(value) or POSTGRES_URL.match(value)
         ):
             message = (
-                f"'{_without_password(value)}' is not supported; name a database as sqlite:///path/to/file.db or "
+                f"'{without_password(value)}' is not supported; name a database as sqlite:///path/to/file.db or "
                 f"postgresql://user:password@host/name, or {EMBEDDED_PG} for a PostgreSQL that the server runs itself"
             )
             raise ValueError(message)
+        if value is not None:
+            check_database_url(value)
+        if value is not None and _SQLITE_URL.fullmatch(value):
+            _absolute(Path(unquote(value.removeprefix("sqlite:///"))))
         return value
 
     @field_validator("secret_key")
     @classmethod
     def _encryption_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _encryption_keys(value.get_secret_value())
+            encryption_keys(value.get_secret_value())
         return value
 
     @field_validator("default_model", "description_model")
@@ -220,7 +280,8 @@ class Settings(BaseSettings):
     @field_validator("provider_variables")
     @classmethod
     def _addresses(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        complaints = wrong_addresses({name: secret.get_secret_value() for name, secret in value.items()})
+        given = {name: secret.get_secret_value() for name, secret in value.items()}
+        complaints = [*no_texts(given), *wrong_addresses(given)]
         if complaints:
             raise ValueError("\n  ".join(complaints))
         return value
@@ -239,10 +300,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_open_door(self) -> Self:
-        if not is_loopback(self.host) and self.api_key is None:
+        if is_loopback(self.host):
+            return self
+        if self.api_key is None:
             message = (
                 f"the host {self.host} can be reached from other machines, so a key is needed: "
                 "set TERTULIA_API_KEY, or use 127.0.0.1"
+            )
+            raise ValueError(message)
+        if len(self.api_key.get_secret_value()) < _SHORTEST_API_KEY:
+            message = (
+                f"the host {self.host} can be reached from other machines, and TERTULIA_API_KEY is shorter than "
+                f"{_SHORTEST_API_KEY} characters; this makes a good one: openssl rand -hex 32"
             )
             raise ValueError(message)
         return self
@@ -264,12 +333,12 @@ class Settings(BaseSettings):
             return self.data_dir / "tertulia.db"
         if not _SQLITE_URL.fullmatch(self.db):
             return None
-        return Path(unquote(self.db.removeprefix("sqlite:///"))).expanduser().absolute()
+        return _absolute(Path(unquote(self.db.removeprefix("sqlite:///"))))
 
     @property
     def postgres_url(self) -> str | None:
         """The PostgreSQL that is to be used, as its own programs take it; None if there is none but our own."""
-        found = _POSTGRES_URL.match(self.db or "")
+        found = POSTGRES_URL.match(self.db or "")
         return f"postgresql://{self.db[found.end() :]}" if self.db and found else None
 
     @property
@@ -280,7 +349,7 @@ class Settings(BaseSettings):
     @property
     def secret_keys(self) -> tuple[str, ...]:
         """The keys that credentials are encrypted under, the newest first, as base64 of the URL-safe alphabet."""
-        return _encryption_keys(self.secret_key.get_secret_value()) if self.secret_key else ()
+        return encryption_keys(self.secret_key.get_secret_value()) if self.secret_key else ()
 
     @property
     def providers(self) -> ProviderSettings:
@@ -315,24 +384,14 @@ class Settings(BaseSettings):
         )
 
 
-def _encryption_keys(text: str) -> tuple[str, ...]:
-    """The keys, with commas between them, in one alphabet.
-
-    :raises ValueError: saying which is none, and how to make one.
-    """
-    keys = [key.strip().replace("+", "-").replace("/", "_") for key in text.split(",") if key.strip()]
-    for place, key in enumerate(keys, 1):
-        try:
-            size = len(base64.urlsafe_b64decode(key))
-        except ValueError:
-            size = 0
-        if size != _KEY_BYTES:
-            message = (
-                f"key {place} of {len(keys)} is not {_KEY_BYTES} bytes in base64; "
-                "this makes one: openssl rand -base64 32"
-            )
-            raise ValueError(message)
-    return tuple(keys)
+def _absolute(path: Path) -> Path:
+    """:raises ValueError: if there is no such account, no home, or no current directory that it could start from."""
+    check_text(str(path))
+    try:
+        return path.expanduser().absolute()
+    except (OSError, RuntimeError) as error:
+        message = f"'{path}' leads nowhere ({error}); give it in full, beginning with /"
+        raise ValueError(message) from error
 
 
 def is_loopback(host: str) -> bool:
@@ -368,7 +427,8 @@ def variable_in_use(field_name: str) -> str:
 
 
 def _given_variables() -> dict[str, str | None]:
-    return {**dotenv_values(ENV_FILE, encoding=_ENV_FILE_ENCODING), **os.environ}
+    written = dotenv_values(ENV_FILE, encoding=ENV_FILE_ENCODING) if Path(ENV_FILE).is_file() else {}
+    return {**written, **os.environ}
 
 
 def unknown_variables() -> list[str]:
@@ -379,7 +439,3 @@ def unknown_variables() -> list[str]:
 
 def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"^([a-z0-9+]*:/*)?.*@", r"\1***@", url)

@@ -141,7 +141,7 @@ def test_a_running_server_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None
         assert "a server answers" in line(doctor(), "address")
     with answering(200, "hello") as url:
         monkeypatch.setenv("TERTULIA_PORT", url.rsplit(":", 1)[1])
-        assert "used by another program" in line(doctor(), "address")
+        assert "in use by another program" in line(doctor(), "address")
 
 
 @pytest.mark.usefixtures("data_dir")

@@ -42,7 +42,7 @@ def test_a_taken_port_is_refused(data_dir: Path) -> None:
 
 
 def test_an_address_of_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERTULIA_API_KEY", "k")
+    monkeypatch.setenv("TERTULIA_API_KEY", "k" * 16)
     # TEST-NET-1, reserved for documentation: nobody's address.
     assert_refused(tertulia("serve", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is no address of this machine")
 

@@ -55,7 +55,7 @@ async def ended(world: World) -> Run:
 
 
 async def told(world: World, receiver: Receiver, run: Run) -> Run:
-    await Callbacks(world.store, receiver, SECRET, receiver.pause).send(run)
+    await Callbacks(world.store, receiver, lambda: SECRET, receiver.pause).send(run)
     return await world.run(run.id)
 
 
@@ -105,7 +105,7 @@ async def test_nobody_is_told_twice_or_without_an_address(world: World) -> None:
 
 async def test_what_the_last_process_did_not_tell_is_found_at_start(world: World) -> None:
     run = await ended(world)
-    callbacks = Callbacks(world.store, Receiver(), SECRET)
+    callbacks = Callbacks(world.store, Receiver(), lambda: SECRET)
     assert await callbacks.unsent() == [run]
     await world.store.write(lambda tx: tx.runs.update(replace(run, callback_sent_at=utc_now())))
     assert await callbacks.unsent() == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.domain.errors import InvalidArgument, SecretUnreadable
-from tertulia.store.secrets import FernetSecrets, kept_key
+from tertulia.store.secrets import CallbackSecret, FernetSecrets, kept_key
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
@@ -89,3 +89,38 @@ def test_another_key_is_told() -> None:
 def test_without_a_place_for_a_key_nothing_is_sealed() -> None:
     with pytest.raises(InvalidArgument, match="Set TERTULIA_SECRET_KEY"):
         FernetSecrets([], None).seal(os.urandom(8))
+
+
+def test_a_key_that_may_only_be_read_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "secret.key"
+    key = kept_key(path)
+    path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    assert kept_key(path) == key
+
+
+def test_a_key_that_cannot_be_kept_is_said_with_the_variable_that_spares_it(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    secrets = FernetSecrets([], tmp_path / "data" / "secret.key")
+    with pytest.raises(InvalidArgument, match="TERTULIA_SECRET_KEY"):
+        secrets.seal(b"x")
+
+
+def test_the_secret_of_callbacks_is_made_when_the_first_is_signed_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "callback.key"
+    secret = CallbackSecret(None, path)
+    assert not path.parent.exists()
+    assert secret() == secret() == CallbackSecret(None, path)() == path.read_bytes()
+    assert len(secret()) == 64
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_callbacks_that_the_api_key_signs_need_no_file(tmp_path: Path) -> None:
+    assert CallbackSecret("the key", tmp_path / "callback.key")() == b"the key"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_of_callbacks_that_cannot_be_kept_is_said_with_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(InvalidArgument, match="TERTULIA_API_KEY"):
+        CallbackSecret(None, tmp_path / "data" / "callback.key")()

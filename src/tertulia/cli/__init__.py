@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from tertulia import __version__
+from tertulia.cli.streams import prepare_streams
 
 # Each command's module, loaded when the command is used: a server that must be ready at once does not wait for the
 # doctor's and the demo's imports.
@@ -37,3 +38,9 @@ def main() -> None:
 
     Settings are read from TERTULIA_… variables and from a .env file in the current directory; options go first.
     """
+
+
+def run() -> None:
+    """The program `tertulia`."""
+    prepare_streams()
+    main(prog_name="tertulia")

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tertulia.cli.findings import Finding
-from tertulia.settings import ENV_FILE, Settings, is_loopback, unknown_variables
+from tertulia.cli.problems import Problem
+from tertulia.cli.serve import listening_socket
+from tertulia.setting_checks import ENV_FILE
+from tertulia.settings import Settings, is_loopback, unknown_variables
 
 _TIMEOUT: Final = 2.0
 _LITTLE_SPACE: Final = 100 * 1024 * 1024
@@ -22,7 +25,7 @@ def check_server(settings: Settings) -> list[Finding]:
         *_misspelt(),
         _access(settings),
         _listener(settings),
-        _data_dir(settings.data_dir),
+        _data_dir(settings),
         *_databases(settings),
     ]
 
@@ -64,28 +67,33 @@ def _listener(settings: Settings) -> Finding:
     try:
         connection.request("GET", "/v1/health/")
         body: Any = json.loads(connection.getresponse().read())
-        running = isinstance(body, dict) and "version" in body
-    except ConnectionRefusedError:
-        return Finding("ok", "address", f"{address} is free")
-    except (OSError, http.client.HTTPException, ValueError):
-        running = False
+        if isinstance(body, dict) and "version" in body:
+            return Finding("ok", "address", f"a server answers at {address}")
+    except (OSError, UnicodeError, http.client.HTTPException, ValueError):
+        pass  # there is no server; whether one could start is another question
     finally:
         connection.close()
-    if running:
-        return Finding("ok", "address", f"a server answers at {address}")
-    return Finding("warn", "address", f"{address} is used by another program; TERTULIA_PORT chooses another port")
+    try:
+        listening_socket(settings.host, settings.port).close()
+    except Problem as problem:
+        return Finding("warn" if "in use" in problem.message else "fail", "address", problem.message)
+    return Finding("ok", "address", f"{address} is free")
 
 
-def _data_dir(directory: Path) -> Finding:
-    subject = "data directory"
-    if directory.exists() and not directory.is_dir():
+def _data_dir(settings: Settings) -> Finding:
+    subject, directory = "data directory", settings.data_dir
+    if settings.postgres_url is not None:
+        return Finding("off", subject, f"{directory} is not needed with a PostgreSQL elsewhere")
+    if os.path.exists(directory) and not os.path.isdir(directory):  # noqa: PTH110, PTH112  they fail nowhere
         return Finding("fail", subject, f"{directory} is a file; TERTULIA_DATA_DIR chooses another place")
-    standing = next(path for path in (directory, *directory.parents) if path.is_dir())
+    standing = next(path for path in (directory, *directory.parents) if os.path.isdir(path))  # noqa: PTH112  as above
     try:
         with tempfile.TemporaryFile(dir=standing):
             free = shutil.disk_usage(standing).free
     except OSError as error:
-        return Finding("fail", subject, f"cannot write to {standing}: {error.strerror}")
+        return Finding(
+            "fail", subject, f"cannot write to {standing}: {error.strerror}; TERTULIA_DATA_DIR chooses another"
+        )
     state = "writable" if standing == directory else "will be made at the first start"
     verdict = "ok" if free > _LITTLE_SPACE else "warn"
     return Finding(verdict, subject, f"{directory}, {state}, {_megabytes(free)} free")
@@ -93,7 +101,7 @@ def _data_dir(directory: Path) -> Finding:
 
 def _database(path: Path) -> Finding:
     subject = "database"
-    if not path.exists():
+    if not os.path.lexists(path):
         return Finding("ok", subject, f"{path}, will be made at the first start")
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT)

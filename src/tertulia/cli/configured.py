@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from tertulia.cli.problems import Problem
-from tertulia.settings import ENV_FILE, PROVIDER_VARIABLES, Settings, field_of, variable_in_use
+from tertulia.setting_checks import ENV_FILE, check_env_file
+from tertulia.settings import PROVIDER_VARIABLES, Settings, field_of, variable_in_use
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -55,11 +56,11 @@ def load_settings(options: dict[str, Any]) -> Settings:
     """
     given = {name: value for name, value in options.items() if value is not None}
     try:
+        check_env_file()
+    except ValueError as error:
+        raise Problem(f"the settings are not usable:\n  {Path(ENV_FILE).absolute()}: {error}") from error
+    try:
         return Settings(**given)
-    except UnicodeDecodeError as error:
-        raise Problem(
-            f"the settings are not usable:\n  {ENV_FILE}: it is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
     except ValidationError as error:
         raise Problem(
             "\n  ".join(
@@ -69,9 +70,9 @@ def load_settings(options: dict[str, Any]) -> Settings:
                 ]
             )
         ) from error
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         broken = re.search(r'field "(\w+)"', str(error))
-        variable = variable_in_use(broken.group(1)) if broken else "a setting"
+        variable = variable_in_use(broken.group(1) if broken else "endpoints")
         raise Problem(f"the settings are not usable:\n  {variable}: the value is not valid JSON") from error
 
 

@@ -2,17 +2,20 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
+
+from tertulia.cli.streams import Forgiving
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"], log_format: str) -> None:
     """Set up structlog and the standard library's logging, which uvicorn and the SDKs use, for the whole process."""
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    stream = cast("TextIO", Forgiving(sys.stderr))
+    console = log_format == "console" or (log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,10 +29,10 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], log_form
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -5,7 +5,6 @@ import contextlib
 import errno
 import gc
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Generator
@@ -22,8 +21,9 @@ from tertulia.cli.configured import load_settings, server_options
 from tertulia.cli.logs import configure_logs
 from tertulia.cli.parent import Parent
 from tertulia.cli.problems import Problem
-from tertulia.cli.supervisor import Supervisor
-from tertulia.domain.errors import TertuliaError
+from tertulia.cli.streams import tell
+from tertulia.cli.supervisor import Supervisor, stop_signals
+from tertulia.domain.errors import DataDirectoryHeld, StoreUnavailable, TertuliaError
 from tertulia.settings import EMBEDDED_PG, Settings, unknown_variables
 from tertulia.store import embedded_pg
 
@@ -88,7 +88,7 @@ def _supervise(settings: Settings, listener: socket.socket) -> None:
     os.umask(0o077)
 
     def on_ready() -> None:
-        click.echo(_ready_line(settings, listener, f" with {settings.workers} workers"))
+        tell(_ready_line(settings, listener, f" with {settings.workers} workers"))
 
     async def supervise() -> None:
         patience = settings.shutdown_delay + settings.shutdown_grace + _LAST_WORDS + _TIDYING
@@ -110,7 +110,7 @@ def _embedded_database(settings: Settings) -> Generator[None]:
     try:
         server = embedded_pg.start(settings.embedded_directory)
     except TertuliaError as error:
-        raise Problem(str(error)) from error
+        raise Problem(in_words(settings, error)) from error
     with contextlib.closing(server):
         yield
 
@@ -124,11 +124,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
         return socket.create_server(address, family=family, backlog=_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise Problem(_why_not_listening(host, port, error)) from error
 
 
-def _why_not_listening(host: str, port: int, error: OSError) -> str:
+def _why_not_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return f"'{host}' is no name of a machine. Use 127.0.0.1, or an address that it has."
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is in use by another program. Stop it, "
@@ -142,16 +144,31 @@ def _why_not_listening(host: str, port: int, error: OSError) -> str:
 
 
 def make_data_dir(settings: Settings) -> None:
-    """The directories for the data, readable by their owner alone.
+    """The directories for the data, readable by their owner alone. With a PostgreSQL elsewhere none is needed.
 
     :raises Problem: if they cannot be made.
     """
+    if settings.postgres_url is not None:
+        return
     database = settings.database_path
     for directory in (settings.data_dir, *([database.parent] if database else [])):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise Problem(f"cannot make the data directory {directory}: {error.strerror}") from error
+            named = "TERTULIA_DATA_DIR" if directory == settings.data_dir else "TERTULIA_DB"
+            reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+            raise Problem(
+                f"cannot make the data directory {directory}: {reason}. {named} chooses another place."
+            ) from error
+
+
+def in_words(settings: Settings, error: TertuliaError) -> str:
+    """Why the server cannot start, with the variable that says what it could not use."""
+    if not isinstance(error, StoreUnavailable | DataDirectoryHeld):
+        return str(error)
+    if settings.db is not None and settings.db != EMBEDDED_PG:
+        return f"{error} It is named by TERTULIA_DB (--db)."
+    return f"{error} TERTULIA_DATA_DIR (--data-dir) chooses another place."
 
 
 def run(settings: Settings, listener: socket.socket, parent: Parent | None = None) -> None:
@@ -167,7 +184,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     try:
         application = create_app(settings, worker=parent.place if parent else 0)
     except TertuliaError as error:
-        raise Problem(str(error)) from error
+        raise Problem(in_words(settings, error)) from error
     app = StartupWatch(application)
     config = uvicorn.Config(
         app,
@@ -186,7 +203,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
 
     def on_ready() -> None:
         if parent is None:
-            click.echo(ready)
+            tell(ready)
         else:
             parent.tell_ready()
             parent.when_gone(server.stop)
@@ -197,7 +214,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     async def on_stop() -> None:
         grace = settings.shutdown_grace
         if application.active_runs and parent is None:
-            click.echo(f"Stopping. Replies get {grace:g} s to end; Ctrl-C again stops at once.", err=True)
+            tell(f"Stopping. Replies get {grace:g} s to end; Ctrl-C again stops at once.", error=True)
         await application.drain(grace)
 
     server = _Server(config, on_ready, on_stop, application.retire, settings.shutdown_delay)
@@ -206,7 +223,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     except SystemExit as stop:  # how uvicorn reports a failed start
         if app.failure is None:
             raise
-        raise Problem(str(app.failure)) from stop
+        raise Problem(in_words(settings, app.failure)) from stop
 
 
 def _ready_line(settings: Settings, listener: socket.socket, how: str = "") -> str:
@@ -265,7 +282,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         # The inherited method raises the signal again after a graceful stop, which would end in a traceback or -15.
         loop = asyncio.get_running_loop()
-        stops = (signal.SIGINT, signal.SIGTERM)
+        stops = stop_signals()
         for stop in stops:
             loop.add_signal_handler(stop, self.handle_exit, stop, None)
         try:

@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-import click
 import structlog
 
 from tertulia.cli.parent import VARIABLE
 from tertulia.cli.problems import Problem
+from tertulia.cli.streams import tell
 
 _SHORT_LIFE: Final = 1.0
 """Seconds; a worker that dies sooner after it was ready, or before, died at once."""
@@ -77,7 +77,7 @@ class Supervisor:
         :raises Problem: if the workers cannot start.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             loop.add_signal_handler(number, self._told_to_stop, number)
         kept = [asyncio.create_task(self._keep(place)) for place in range(self._count)]
         await self._stopping.wait()
@@ -159,7 +159,7 @@ class Supervisor:
 
     def _told_to_stop(self, number: signal.Signals) -> None:
         if not self._stopping.is_set():
-            click.echo("Stopping. Replies get time to end; Ctrl-C again stops at once.", err=True)
+            tell("Stopping. Replies get time to end; Ctrl-C again stops at once.", error=True)
             self._stopping.set()
         elif number == signal.SIGINT:
             self._hurried.set()
@@ -177,6 +177,13 @@ class Supervisor:
     def _tell_all(self, number: signal.Signals) -> None:
         for worker in self._workers:
             worker.signal(number)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """What tells a server to stop, graciously: a terminal that is closed too, unless it was started under `nohup`."""
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def command() -> Sequence[str]:

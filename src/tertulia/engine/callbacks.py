@@ -17,7 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from tertulia.domain.clock import utc_now
-from tertulia.domain.errors import NotFound, StoreUnavailable
+from tertulia.domain.errors import InvalidArgument, NotFound, StoreUnavailable
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.ports.callbacks import CallbackFailed, CallbackSender
 from tertulia.ports.queries import Page, RunQuery
@@ -56,7 +56,7 @@ class Callbacks:
         self,
         store: Store,
         sender: CallbackSender,
-        secret: bytes,
+        secret: Callable[[], bytes],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -65,8 +65,12 @@ class Callbacks:
         self._pause = pause
 
     def check(self, url: str) -> None:
-        """Say whether callbacks may go to this address; see :meth:`CallbackSender.check`."""
+        """Say whether callbacks may go to this address, see :meth:`CallbackSender.check`, and can be signed.
+
+        :raises InvalidArgument: if there is nothing to sign them with and nothing can be kept.
+        """
         self._sender.check(url)
+        self._secret()
 
     async def send(self, run: Run) -> None:
         """Tell the run's address, if it has one and was not told yet."""
@@ -117,11 +121,15 @@ class Callbacks:
     async def _delivered(self, run: Run, url: str) -> tuple[int | None, str | None]:
         """The last answer's status, and what went wrong if it is no success."""
         body = msgspec.json.encode(_notice(run))
+        try:
+            secret = self._secret()
+        except InvalidArgument as unsigned:  # it could be when the run was asked for, or another server took it
+            return None, str(unsigned)
         status: int | None = None
         error: str | None = None
         for wait in (*WAITS, None):
             try:
-                status, error = await self._sender.post(url, body, self._headers(run, body)), None
+                status, error = await self._sender.post(url, body, _headers(run, body, secret)), None
             except CallbackFailed as failure:
                 status, error = None, failure.message
                 if failure.final:
@@ -136,15 +144,16 @@ class Callbacks:
                 await self._pause(wait)
         return status, error
 
-    def _headers(self, run: Run, body: bytes) -> dict[str, str]:
-        at = str(int(time.time()))
-        signature = hmac.new(self._secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
-        return {
-            "content-type": "application/json",
-            "user-agent": "Tertulia",
-            "x-tertulia-delivery": run.id,
-            "x-tertulia-signature": f"t={at},v1={signature}",
-        }
+
+def _headers(run: Run, body: bytes, secret: bytes) -> dict[str, str]:
+    at = str(int(time.time()))
+    signature = hmac.new(secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return {
+        "content-type": "application/json",
+        "user-agent": "Tertulia",
+        "x-tertulia-delivery": run.id,
+        "x-tertulia-signature": f"t={at},v1={signature}",
+    }
 
 
 def _notice(run: Run) -> Notice:

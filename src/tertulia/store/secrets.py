@@ -1,10 +1,12 @@
 """Encryption at rest: Fernet under keys from the settings, or under one that is made once and kept beside the data."""
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from tertulia.domain.errors import InvalidArgument, SecretUnreadable
@@ -34,7 +36,10 @@ class FernetSecrets:
         # Imported where it is used: most servers store no secret, and it takes 30 ms and 5 MB.
         from cryptography.fernet import InvalidToken  # noqa: PLC0415
 
-        opening = self._opening
+        try:
+            opening = self._opening
+        except InvalidArgument as error:
+            raise SecretUnreadable(f"{error} {_HOW_TO_MEND}") from error
         if opening is None:
             raise SecretUnreadable(f"The key that was used is not here. {_HOW_TO_MEND}")
         try:
@@ -69,7 +74,7 @@ class FernetSecrets:
         from cryptography.fernet import MultiFernet  # noqa: PLC0415  as above
 
         keys = list(self._keys)
-        if self._key_file is not None and self._key_file.exists():
+        if self._key_file is not None and os.path.lexists(self._key_file):
             keys.append(kept_key(self._key_file))
         return MultiFernet([_fernet(key) for key in keys]) if keys else None
 
@@ -77,21 +82,17 @@ class FernetSecrets:
 def kept_key(path: Path) -> str:
     """The key in the file; made if there is none, and the same one for all who come at once.
 
-    :raises InvalidArgument: if the file holds something else.
+    :raises InvalidArgument: if the file holds something else, or can be neither read nor made.
     """
     from cryptography.fernet import Fernet  # noqa: PLC0415  as above
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b", opener=_for_owner_alone) as file:
-        # Whoever has the lock first writes; a process that is killed while it writes leaves nothing or a whole key.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        key = file.read().decode(errors="replace").strip()
-        if not key:
-            key = Fernet.generate_key().decode()
-            file.write(key.encode())
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        key = kept_text(path, lambda: Fernet.generate_key().decode())
+    except OSError as error:
+        raise InvalidArgument(
+            f"INVALID_ARGUMENT: the key that credentials are encrypted with cannot be kept in {path} "
+            f"({error.strerror}). Set TERTULIA_SECRET_KEY to it, for example to the output of: openssl rand -base64 32"
+        ) from error
     try:
         _fernet(key)
     except ValueError as error:
@@ -100,6 +101,54 @@ def kept_key(path: Path) -> str:
             "the credentials of the providers anew.",
         ) from error
     return key
+
+
+class CallbackSecret:
+    """What callbacks are signed with: the API key, or a secret that is made when the first one is, and kept."""
+
+    def __init__(self, api_key: str | None, path: Path) -> None:
+        self._api_key = api_key
+        self._path = path
+
+    def __call__(self) -> bytes:
+        """:raises InvalidArgument: if it can be neither read nor made."""
+        return self._secret
+
+    @cached_property
+    def _secret(self) -> bytes:
+        if self._api_key is not None:
+            return self._api_key.encode()
+        try:
+            return kept_text(self._path, lambda: token_hex(32)).encode()
+        except OSError as error:
+            raise InvalidArgument(
+                "INVALID_ARGUMENT: this server cannot sign callbacks: what it would sign them with cannot be kept in "
+                f"{self._path} ({error.strerror}). Set TERTULIA_API_KEY, which signs them too, or TERTULIA_DATA_DIR to "
+                "a directory that the server may write to.",
+            ) from error
+
+
+def kept_text(path: Path, make: Callable[[], str]) -> str:
+    """What is in the file; what ``make`` makes if there is nothing, and the same for all who come at once.
+
+    :raises OSError: if it can be neither read nor made.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if text := file.read().decode(errors="replace").strip():
+            return text
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b", opener=_for_owner_alone) as file:
+        # Whoever has the lock first writes; a process that is killed while it writes leaves nothing or a whole key.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read().decode(errors="replace").strip()
+        if not text:
+            text = make()
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+    return text
 
 
 def _for_owner_alone(path: str, flags: int) -> int:
