@@ -177,7 +177,7 @@ async def test_asking_for_nothing_of_what_is_not_built_is_no_mistake(client: htt
         ({"block_ids": ["block-1"]}, 404),
         ({"context_window_limit": 0}, 422),
         ({"name": ""}, 422),
-        ({"memory_blocks": [{"label": "a", "value": "xyz", "limit": 2}]}, 400),
+        ({"memory_blocks": [{"label": "a", "value": "xyz", "limit": 2}]}, 422),
         ({"tool_rules": [{"type": "nonsense", "tool_name": "x"}]}, 422),
         ({"enable_reasoner": True}, 400),
     ],
@@ -251,8 +251,11 @@ class TestList:
 
     async def test_a_relationship_nobody_knows_is_refused(self, client: httpx.AsyncClient) -> None:
         reply = await client.get("/v1/agents/", params={"include_relationships": ["cousins"]})
-        assert reply.status_code == 400
+        assert reply.status_code == 422
         assert "cousins" in reply.json()["detail"]
+        assert "tool_exec_environment_variables" in reply.json()["detail"]
+        reply = await client.get("/v1/agents/", params={"include": "agent.cousins"})
+        assert "agent.pending_approval" in reply.json()["detail"]
 
     @pytest.mark.parametrize("query", [{"limit": -1}, {"limit": 10**9}, {"order": "up"}, {"include": "agent.x"}])
     async def test_a_parameter_out_of_range_is_422(self, client: httpx.AsyncClient, query: dict[str, Any]) -> None:
@@ -260,23 +263,22 @@ class TestList:
 
 
 @pytest.mark.parametrize(
-    ("query", "filled"),
+    "query",
     [
-        ({}, {"blocks", "tools", "tags"}),
-        ({"include": ["agent.tags"]}, {"tags"}),
-        ({"include": ["agent.tools", "agent.blocks"]}, {"blocks", "tools"}),
-        ({"include": ["agent.secrets"]}, set[str]()),
-        ({"include_relationships": ["memory"]}, {"blocks"}),
-        ({"include_relationships": ["tools"], "include": ["agent.tags"]}, {"tools", "tags"}),
+        {"include": ["agent.tags"]},
+        {"include": ["agent.tools", "agent.blocks"]},
+        {"include": ["agent.secrets"]},
+        {"include_relationships": ["memory"]},
+        {"include_relationships": ["tools"], "include": ["agent.tags"]},
     ],
+    ids=str,
 )
-async def test_an_agent_is_shown_with_what_was_asked_for(
-    client: httpx.AsyncClient, query: dict[str, Any], filled: set[str]
+async def test_what_is_asked_for_takes_nothing_away_from_an_agent(
+    client: httpx.AsyncClient, query: dict[str, Any]
 ) -> None:
     agent = await _make(client, tags=["t"], memory_blocks=[{"label": "human", "value": "v"}])
-    shown = (await client.get(f"/v1/agents/{agent['id']}", params=query)).json()
-    assert {name for name in ("blocks", "tools", "tags") if shown[name]} == filled
-    assert bool(shown["memory"]["blocks"]) == ("blocks" in filled)
+    assert (await client.get(f"/v1/agents/{agent['id']}", params=query)).json() == agent
+    assert (await client.get("/v1/agents/", params=query)).json() == [agent]
 
 
 class TestUpdate:
@@ -406,3 +408,17 @@ async def test_tools_are_attached_detached_and_listed(client: httpx.AsyncClient,
     assert [each["id"] for each in detached["tools"]] == before
     assert (await client.patch(f"{path}/detach/{tool['id']}")).status_code == 404
     assert (await client.patch(f"{path}/attach/tool-0")).status_code == 404
+
+
+async def test_equal_tool_rules_are_kept_once_and_in_their_order(client: httpx.AsyncClient) -> None:
+    ends = {"type": "exit_loop", "tool_name": "send_message"}
+    first = {"type": "run_first", "tool_name": "conversation_search"}
+    rules = [first, ends, {**ends, "prompt_template": None}, first]
+    agent = await _make(
+        client, agent_type="memgpt_v2_agent", tools=["send_message"], tool_rules=rules, include_base_tool_rules=True
+    )
+    kept = [(rule["type"], rule["tool_name"]) for rule in agent["tool_rules"]]
+    assert kept == [("exit_loop", "send_message"), ("run_first", "conversation_search")]
+    path = f"/v1/agents/{agent['id']}"
+    changed = (await client.patch(path, json={"tool_rules": [first, first, {**first, "args": {"query": "x"}}]})).json()
+    assert [rule["args"] for rule in changed["tool_rules"]] == [None, {"query": "x"}]

@@ -58,7 +58,7 @@ async def test_null_clears_what_can_be_empty_and_nothing_else(client: httpx.Asyn
         ({"label": "a"}, 422),
         ({"value": "a"}, 422),
         ({"label": "", "value": ""}, 422),
-        ({"label": "a", "value": "abc", "limit": 2}, 400),
+        ({"label": "a", "value": "abc", "limit": 2}, 422),
         ({"label": "a", "value": "", "limit": -1}, 422),
     ],
 )
@@ -72,7 +72,7 @@ async def test_a_block_that_makes_no_sense_is_refused(
 async def test_an_edit_over_the_limit_is_refused_with_the_numbers(client: httpx.AsyncClient) -> None:
     block = await _make(client, "human", limit=5)
     reply = await client.patch(f"/v1/blocks/{block['id']}", json={"value": "1234567"})
-    assert reply.status_code == 400
+    assert reply.status_code == 422
     assert "7 characters" in reply.json()["detail"]
     assert "limit of 5 by 2" in reply.json()["detail"]
     assert (await client.get(f"/v1/blocks/{block['id']}")).json() == block
@@ -150,7 +150,7 @@ async def test_the_agents_of_a_block_are_listed(client: httpx.AsyncClient) -> No
     path = f"/v1/blocks/{block['id']}/agents"
     assert [agent["name"] for agent in (await client.get(path)).json()] == ["two", "one"]
     shown = (await client.get(path, params={"order": "asc", "limit": 1, "include": "agent.tags"})).json()
-    assert [(agent["name"], agent["blocks"]) for agent in shown] == [("one", [])]
+    assert [(agent["name"], agent["blocks"]) for agent in shown] == [("one", [block])]
 
 
 class TestOfAnAgent:

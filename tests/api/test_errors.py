@@ -12,7 +12,7 @@ from tertulia.domain import errors as domain
 
 EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.InvalidArgument: 400,
-    domain.BlockLimitExceeded: 400,
+    domain.BlockLimitExceeded: 422,
     domain.BlockReadOnly: 400,
     domain.ProviderNotConfigured: 400,
     domain.SecretUnreadable: 400,

@@ -160,3 +160,18 @@ async def test_steps_are_filtered(scripted: httpx.AsyncClient, run_id: str) -> N
 )
 async def test_an_unknown_id_is_404(scripted: httpx.AsyncClient, path: str) -> None:
     assert (await scripted.get(f"/v1/{path}")).status_code == 404
+
+
+async def test_the_messages_of_a_run_are_shown_as_its_request_wanted_them(
+    scripted: httpx.AsyncClient, world: World
+) -> None:
+    agent_id = (await world.agent()).agent.id
+    for types in (["assistant_message"], ["tool_call_message", "tool_return_message"]):
+        world.model.scripts += [calls(("call_1", "conversation_search", '{"query": "tea"}')), say("Nothing.")]
+        body = {"input": "hi", "include_return_message_types": types}
+        run = (await scripted.post(f"/v1/agents/{agent_id}/messages/async", json=body)).json()
+        await world.events(run["id"])
+        shown = await get(scripted, f"/v1/runs/{run['id']}/messages")
+        assert [message["message_type"] for message in shown] == types
+        blocking = (await scripted.post(f"/v1/agents/{agent_id}/messages", json=body)).json()
+        assert {message["message_type"] for message in blocking["messages"]} <= set(types)

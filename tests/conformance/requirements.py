@@ -68,7 +68,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("agents.update.message-buffer-autoclear", "agents.update", "With `message_buffer_autoclear` each message is sent without the history, which is kept."),
     Requirement("agents.create.model-handle-format", "agents.create", "A handle without a provider is 400, beginning `INVALID_ARGUMENT: The model handle should be in the format provider/model-name`."),
     Requirement("agents.retrieve.unknown-is-404", "agents.retrieve", "An unknown agent is 404 on every route that names one, with the id in `detail`."),
-    Requirement("agents.retrieve.include", "agents.retrieve", "Relations named in `include` are in the reply."),
+    Requirement("agents.retrieve.include", "agents.retrieve", "Relations named in `include` are in the reply, and so are the others."),
     Requirement("agents.list.filters", "agents.list", "`name`, `query_text`, `tags` and `match_all_tags` narrow the list."),
     Requirement("agents.list.filters-by-stop-reason", "agents.list", "`last_stop_reason` finds agents by how their last run ended."),
     Requirement("agents.list.filters-by-what-is-not-built", "agents.list", "A filter by an identity, template, project or user, which no agent or block has, is refused or finds none; it is never ignored."),
@@ -97,7 +97,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("blocks.list.order-and-cursors", "blocks.list", "Order and cursors as for agents."),
     Requirement("blocks.update.every-field", "blocks.update", "Each field can be changed alone; an absent field is untouched."),
     Requirement("blocks.update.null-clears", "blocks.update", "`null` clears a field that may be empty."),
-    Requirement("blocks.update.keeps-the-limit", "blocks.update", "A value past the limit, or a limit below the value, is 400 with both numbers; nothing changes."),
+    Requirement("blocks.update.keeps-the-limit", "blocks.update", "A value past the limit, or a limit below the value, is 422 with both numbers; nothing changes."),
     Requirement("blocks.delete.is-final", "blocks.delete", "200 `null`; then the block is 404 and gone from its agents."),
     Requirement("blocks.agents.list.returns-contract-shape", "blocks.agents.list", "The agents that have a block are listed, page by page."),
 

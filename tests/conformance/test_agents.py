@@ -81,7 +81,7 @@ def test_an_agent_without_base_tools_has_none(make_agent: MakeAgent) -> None:
         ({"model": "no-slash"}, 400),
         ({"timezone": "Mars/Olympus"}, 400),
         ({"agent_type": "no_such_type"}, 422),
-        ({"memory_blocks": [{"label": "x", "value": "too long", "limit": 3}]}, 400),
+        ({"memory_blocks": [{"label": "x", "value": "too long", "limit": 3}]}, 422),
         ({"context_window_limit": "many"}, 422),
     ],
 )

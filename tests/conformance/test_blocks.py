@@ -140,10 +140,10 @@ def test_null_clears_a_field_of_a_block(client: Letta, field: str, value: Any) -
 @requirement("blocks.update.keeps-the-limit")
 def test_an_edit_past_the_limit_is_refused_with_the_numbers(client: Letta) -> None:
     block = client.blocks.create(label="small", value="12345", limit=10)
-    said = detail(400, lambda: client.blocks.update(block.id, value="x" * 25))
+    said = detail(422, lambda: client.blocks.update(block.id, value="x" * 25))
     assert "25" in said
     assert "10" in said
-    assert detail(400, lambda: client.blocks.update(block.id, limit=3))
+    assert detail(422, lambda: client.blocks.update(block.id, limit=3))
     assert client.blocks.retrieve(block.id) == block
 
 

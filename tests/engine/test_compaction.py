@@ -405,14 +405,14 @@ async def test_a_conversation_that_is_too_short_is_refused_and_no_run_is_made(wo
     assert await world.store.read(lambda tx: tx.runs.find(RunQuery())) == []
 
 
-async def test_a_compaction_that_does_not_shrink_is_refused_and_changes_nothing(world: World) -> None:
+async def test_a_compaction_that_was_asked_for_is_made_although_it_does_not_shrink(world: World) -> None:
     agent_id = await talked(world, 3)
     world.model.scripts.append(say("blah " * 3000))
     before = await conversation(world, agent_id)
-    with pytest.raises(InvalidArgument, match="shorter"):
-        await world.services.runs.compact(agent_id)
+    compacted = await world.services.runs.compact(agent_id)
+    assert compacted.messages_after < compacted.messages_before
     after = await conversation(world, agent_id)
-    assert (after.context_from, after.pins, after.head) == (before.context_from, (), before.head)
+    assert after.context_from > before.context_from
     assert Stopped("end_turn") in await world.send(agent_id, "next")
 
 

@@ -7,7 +7,7 @@ from fastapi import Query
 from tertulia.api.deps import CurrentServices, Services
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
 from tertulia.api.routing import api_router
-from tertulia.api.wire.agent_state import AgentStateBody, Relationship, agent_state, relationships
+from tertulia.api.wire.agent_state import AgentStateBody, Relationship, agent_state, check_relationships
 from tertulia.api.wire.agents import (
     ApprovalOfToolBody,
     CreateAgentBody,
@@ -28,7 +28,7 @@ from tertulia.ports.queries import AgentQuery
 
 router = api_router("agents")
 
-Include = Annotated[list[Relationship] | None, Query(description="Show these relationships and no others.")]
+Include = Annotated[list[Relationship] | None, Query(description="Relationships to show. All are shown anyway.")]
 IncludeOlder = Annotated[list[str] | None, Query(deprecated=True, description="The same in older words.")]
 AgentOrder = Literal["created_at", "updated_at", "last_run_completion"]
 
@@ -58,7 +58,7 @@ async def list_agents(
     base_template_id: str | None = None,
     created_by_id: str | None = None,
 ) -> list[AgentStateBody]:
-    shown = relationships(include, include_relationships)
+    check_relationships(include_relationships)
     if identity_id or identifier_keys or template_id or base_template_id or created_by_id:
         return []  # this release has no identities, templates or users, so no agent passes
     views = await services.agents.find(
@@ -73,7 +73,7 @@ async def list_agents(
             last_stop_reason=last_stop_reason,
         ),
     )
-    return [agent_state(view, shown) for view in views]
+    return [agent_state(view) for view in views]
 
 
 @router.post("/v1/agents", operation_id="create_agent")
@@ -98,8 +98,8 @@ async def retrieve_agent(
     include: Include = None,
     include_relationships: IncludeOlder = None,
 ) -> AgentStateBody:
-    shown = relationships(include, include_relationships)
-    return agent_state(await services.agents.get(agent_id), shown)
+    check_relationships(include_relationships)
+    return agent_state(await services.agents.get(agent_id))
 
 
 @router.patch("/v1/agents/{agent_id}", operation_id="modify_agent")

@@ -8,7 +8,7 @@ from tertulia.api.agents import Include, IncludeOlder
 from tertulia.api.deps import CurrentServices
 from tertulia.api.pages import After, Before, Limit, Order, page
 from tertulia.api.routing import api_router
-from tertulia.api.wire.agent_state import AgentStateBody, agent_state, relationships
+from tertulia.api.wire.agent_state import AgentStateBody, agent_state, check_relationships
 from tertulia.api.wire.blocks import (
     BlockBody,
     CreateBlockBody,
@@ -109,7 +109,7 @@ async def list_agents_for_block(
     include: Include = None,
     include_relationships: IncludeOlder = None,
 ) -> list[AgentStateBody]:
-    shown = relationships(include, include_relationships)
+    check_relationships(include_relationships)
     await services.store.read(lambda tx: tx.blocks.get(block_id))
     views = await services.agents.find(
         AgentQuery(
@@ -118,7 +118,7 @@ async def list_agents_for_block(
             include_hidden=True,
         )
     )
-    return [agent_state(view, shown) for view in views]
+    return [agent_state(view) for view in views]
 
 
 @router.get("/v1/agents/{agent_id}/core-memory/blocks", operation_id="list_core_memory_blocks")

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
-from tertulia.api.message_lists import LISTED, Newer, Older, config_of, list_messages
+from tertulia.api.message_lists import LISTED, Newer, Older, list_messages
 from tertulia.api.pages import After, Before, Limit, Order, page
 from tertulia.api.sending import STREAMED, stream
 from tertulia.api.wire.requests import ResumeBody
@@ -18,7 +18,7 @@ from tertulia.api.wire.spans import Span, spans_of
 from tertulia.api.wire.steps import Step, step_to_wire
 from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument, Unprocessable
-from tertulia.domain.runs import ACTIVE_STATUSES, RunStatus, StopReason, Usage
+from tertulia.domain.runs import ACTIVE_STATUSES, RequestConfig, RunStatus, StopReason, Usage
 from tertulia.ports.queries import MessageQuery, Page, RunQuery, StepQuery
 from tertulia.ports.store import Transaction
 
@@ -85,9 +85,11 @@ async def list_messages_for_run(
     order: Order = "asc",
     order_by: Literal["created_at"] = "created_at",
 ) -> Response:
-    """The messages that started the run and those it made."""
+    """The messages that started the run and those it made, as its request wanted to be shown them."""
     query = MessageQuery(run_id=run_id, older_than=before, newer_than=after, limit=limit, ascending=order == "asc")
-    return await list_messages(services, query, config_of(None), lambda tx: tx.runs.get(run_id))
+    run = await services.store.read(lambda tx: tx.runs.get(run_id))
+    config = run.request_config or RequestConfig()
+    return await list_messages(services, query, config, lambda tx: tx.runs.get(run_id))
 
 
 @router.get("/v1/runs/{run_id}/steps", operation_id="list_steps_for_run")

@@ -105,7 +105,7 @@ class BlockClash(Conflict):
         self.label = label
 
 
-class BlockLimitExceeded(InvalidArgument):
+class BlockLimitExceeded(Unprocessable):
     """A memory block's value would be longer than its limit, in characters."""
 
     def __init__(self, label: str | None, length: int, limit: int) -> None:

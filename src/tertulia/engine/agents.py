@@ -27,6 +27,7 @@ from tertulia.engine.isolation import delete_agents_own_blocks
 from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
+from tertulia.engine.tool_rules import distinct
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Store, Transaction
@@ -146,6 +147,8 @@ class Agents:
         """
         fields = dict(changes)
         block_ids: Sequence[str] | None = fields.pop("block_ids", None)
+        if "tool_rules" in fields:
+            fields["tool_rules"] = distinct(fields["tool_rules"])
         activity = {name: fields.pop(name) for name in AgentActivity.__struct_fields__ if name in fields}
 
         def write(tx: Transaction) -> _Loaded:
@@ -294,7 +297,7 @@ class Agents:
             embedding=draft.embedding,
             compaction_settings=draft.compaction_settings,
             tool_ids=tuple(tool_ids),
-            tool_rules=(*rules, *draft.tool_rules),
+            tool_rules=distinct((*rules, *draft.tool_rules)),
             tags=tuple(dict.fromkeys(draft.tags)),
             metadata=draft.metadata,
             timezone=draft.timezone,

@@ -140,7 +140,7 @@ class Compactor:
     async def on_request(self, turn: Turn, request: ModelRequest, asked: CompactionSettings | None) -> Message:
         """The summary that takes the place of older messages, because somebody wants it so.
 
-        :raises InvalidArgument: if there is nothing to compact, it would not get shorter, or a setting cannot be used.
+        :raises InvalidArgument: if there is nothing to compact, or a setting cannot be used.
         """
         settings = merged(turn.agent.compaction_settings, asked)
         tokens = await self.tokens(turn, request)
@@ -176,12 +176,7 @@ class Compactor:
             reason = "The model's summary was too long."
             made = await asyncio.to_thread(summarizer.extracted, view.messages[: cut.start], fewer, reason)
             message = self._message(message_id, turn, order, (view, cut), made)
-        if not _is_shorter(message, order):
-            if order.requested:
-                raise InvalidArgument(
-                    "INVALID_ARGUMENT: Compacting would not make the conversation shorter: the summary is longer than "
-                    "the messages it would stand for.",
-                )
+        if not order.requested and not _is_shorter(message, order):
             return None
         await _store(turn, message, view, cut)
         _log.info("compacted", conversation_id=turn.conversation.id, run_id=turn.run.id, **_told(message))

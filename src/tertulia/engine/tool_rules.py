@@ -5,10 +5,21 @@ return that says what is allowed. A rule's object is the API's, told apart by ``
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 Rule = dict[str, Any]
+
+
+def distinct(rules: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The rules, each once and in the order they came. What is null is as good as left out."""
+    once: dict[bytes, dict[str, Any]] = {}
+    for rule in rules:
+        said = {name: value for name, value in rule.items() if value is not None}
+        once.setdefault(msgspec.json.encode(said, order="sorted"), rule)
+    return tuple(once.values())
 
 
 class ToolRules:

@@ -15,7 +15,7 @@ from tertulia.api.wire.models import EmbeddingConfigBody, LlmConfigBody, embeddi
 from tertulia.api.wire.tool_rules import ToolRuleBody, rules_to_wire
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.agents import AgentType, BusyPolicy
-from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.errors import Unprocessable
 from tertulia.domain.runs import RequestConfig, StopReason
 from tertulia.engine.agents import AgentView
 
@@ -30,22 +30,21 @@ Relationship: TypeAlias = Literal[
     "agent.tools",
 ]
 
-# The names ``include_relationships`` has for the same; those of things this release has not are known as well.
-_OLDER_NAMES: Final[dict[str, str]] = {
-    "blocks": "agent.blocks",
-    "memory": "agent.blocks",
-    "core_memory": "agent.blocks",
-    "tools": "agent.tools",
-    "tags": "agent.tags",
-    "sources": "agent.sources",
-    "identities": "agent.identities",
-    "identity_ids": "agent.identities",
-    "managed_group": "agent.managed_group",
-    "multi_agent_group": "agent.managed_group",
-    "secrets": "agent.secrets",
-    "tool_exec_environment_variables": "agent.secrets",
-}
-
+_OLDER_NAMES: Final = (
+    "blocks",
+    "core_memory",
+    "identities",
+    "identity_ids",
+    "managed_group",
+    "memory",
+    "multi_agent_group",
+    "secrets",
+    "sources",
+    "tags",
+    "tool_exec_environment_variables",
+    "tools",
+)
+"""What ``include_relationships`` may name; those of things this release has not are known as well."""
 
 PendingApproval: Final = model_of(messages.ApprovalRequestMessage)
 
@@ -110,30 +109,24 @@ class AgentStateBody(ResponseModel):
     entity_id: None = None
 
 
-def relationships(include: list[Relationship] | None, include_relationships: list[str] | None) -> frozenset[str] | None:
-    """Which related things to show; None is all of them, which is what a request gets that names none.
+def check_relationships(include_relationships: list[str] | None) -> None:
+    """Say whether the older names of related things are such.
 
-    :raises InvalidArgument: if ``include_relationships`` names something there is not.
+    Everything is shown whatever is asked for, so naming a part adds nothing and takes nothing away.
+
+    :raises Unprocessable: if one names something there is not.
     """
-    if not include and not include_relationships:
-        return None
-    older = include_relationships or []
-    for name in older:
+    for name in include_relationships or ():
         if name not in _OLDER_NAMES:
-            raise InvalidArgument(
-                f"INVALID_ARGUMENT: include_relationships knows no '{name}'. It takes "
-                f"{', '.join(sorted(_OLDER_NAMES))}.",
-            )
-    return frozenset(include or []) | {_OLDER_NAMES[name] for name in older}
+            raise Unprocessable(f"include_relationships knows no '{name[:100]}'. It takes {', '.join(_OLDER_NAMES)}.")
 
 
-def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentStateBody:
-    """The agent with the relationships in ``shown``, or all; those left out are empty lists."""
+def agent_state(view: AgentView) -> AgentStateBody:
+    """The agent with everything that is related to it."""
     agent, activity = view.agent, view.activity
-    blocks = [block_body(block) for block in view.blocks] if shown is None or "agent.blocks" in shown else []
-    tools = [tool_body(tool) for tool in view.tools] if shown is None or "agent.tools" in shown else []
+    blocks = [block_body(block) for block in view.blocks]
+    tools = [tool_body(tool) for tool in view.tools]
     settings = view.settings
-    wants_pending = shown is None or "agent.pending_approval" in shown
     return AgentStateBody(
         id=agent.id,
         name=agent.name,
@@ -150,7 +143,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         blocks=blocks,
         tools=tools,
         tool_rules=rules_to_wire(agent.tool_rules),  # pyright: ignore[reportArgumentType]  each is one of the union
-        tags=list(agent.tags) if shown is None or "agent.tags" in shown else [],
+        tags=list(agent.tags),
         message_ids=view.message_ids,
         metadata=agent.metadata or {},
         response_format=settings and (settings.response_format or settings.response_schema),  # pyright: ignore[reportArgumentType]  as above
@@ -162,7 +155,7 @@ def agent_state(view: AgentView, shown: frozenset[str] | None = None) -> AgentSt
         per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
         busy_policy=agent.busy_policy,
         fallback_models=list(agent.fallback_models) or None,
-        pending_approval=_pending(view) if wants_pending else None,
+        pending_approval=_pending(view),
         last_run_completion=activity.last_run_completion,
         last_run_duration_ms=activity.last_run_duration_ms,
         last_stop_reason=activity.last_stop_reason,
