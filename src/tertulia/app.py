@@ -112,12 +112,13 @@ class Application:
         await services.runs.open()
         telling = asyncio.create_task(services.callbacks.catch_up())
         pruning = asyncio.create_task(prune_daily(services.store, timedelta(seconds=self._settings.event_retention)))
+        sweeping = asyncio.create_task(services.agents.sweep())
         looking = asyncio.create_task(services.providers.keep_up())
         watching = asyncio.create_task(metrics.watch_loop())
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in (telling, pruning, looking, watching):
+        for task in (telling, pruning, sweeping, looking, watching):
             task.cancel()
         await close_services(services)
         if traces is not None:

@@ -422,3 +422,19 @@ async def test_equal_tool_rules_are_kept_once_and_in_their_order(client: httpx.A
     path = f"/v1/agents/{agent['id']}"
     changed = (await client.patch(path, json={"tool_rules": [first, first, {**first, "args": {"query": "x"}}]})).json()
     assert [rule["args"] for rule in changed["tool_rules"]] == [None, {"query": "x"}]
+
+
+async def test_a_deletion_that_a_crash_cut_off_shows_nothing_and_is_finished_later(
+    client: httpx.AsyncClient, services: Services, agent: dict[str, Any]
+) -> None:
+    agent_id = agent["id"]
+    conversation = (await client.post("/v1/conversations", params={"agent_id": agent_id}, json={})).json()["id"]
+    await services.store.write(lambda tx: tx.agents.mark_deleted(agent_id))
+    await services.store.write(lambda tx: tx.agents.delete_some(agent_id, 1))
+    for path in (f"/v1/agents/{agent_id}", f"/v1/conversations/{conversation}", f"/v1/agents/{agent_id}/messages"):
+        assert (await client.get(path)).status_code == 404, path
+    for path in ("/v1/agents", "/v1/conversations", "/v1/runs", "/v1/steps"):
+        assert (await client.get(path)).json() == [], path
+    await services.agents.finish_deletions()
+    assert await services.store.read(lambda tx: tx.agents.half_deleted()) == []
+    assert (await client.delete(f"/v1/agents/{agent_id}")).status_code == 404

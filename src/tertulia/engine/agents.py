@@ -1,17 +1,20 @@
 """Agents: creating, changing and showing them with their memory, tools and default conversation."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent, AgentActivity, AgentType, BusyPolicy, CompactionSettings
 from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound
+from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound, StoreUnavailable
 from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
@@ -23,15 +26,21 @@ from tertulia.engine.checks import check_agent
 from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.in_force import settings_in_force
-from tertulia.engine.isolation import delete_agents_own_blocks
 from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
 from tertulia.engine.tool_rules import distinct
+from tertulia.engine.turn import uninterrupted
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool
+
+_log = structlog.get_logger(__name__)
+
+_ROWS_AT_ONCE = 200
+"""Of an agent that is deleted; others write between one such piece and the next."""
+_SWEEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,13 +176,31 @@ class Agents:
     async def delete(self, agent_id: str) -> None:
         """Remove the agent and all that was said with it; what it is running is stopped first."""
         await self._runs.cancel_agent(agent_id)
-
-        def write(tx: Transaction) -> None:
-            delete_agents_own_blocks(agent_id, tx)
-            tx.agents.delete(agent_id)
-
-        await self._store.write(write)
+        await self._store.write(lambda tx: tx.agents.mark_deleted(agent_id))
         await self._runs.cancel_agent(agent_id)  # what began in between has nothing to be said in
+        await uninterrupted(self._remove(agent_id))
+
+    async def finish_deletions(self) -> None:
+        """Go on with what a process that died was deleting."""
+        for agent_id in await self._store.read(lambda tx: tx.agents.half_deleted()):
+            _log.info("deletion_resumed", agent_id=agent_id)
+            await self._remove(agent_id)
+
+    async def sweep(self) -> None:
+        """Finish deletions now and again, until cancelled: another process may have died in the middle of one."""
+        while True:
+            try:
+                await self.finish_deletions()
+            except StoreUnavailable as error:
+                _log.warning("deletions_not_finished", error=str(error))
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _remove(self, agent_id: str) -> None:
+        """In pieces, between which others write: an agent may have a million messages."""
+        while await self._store.write(lambda tx: tx.agents.delete_some(agent_id, _ROWS_AT_ONCE)):
+            pass
+        with contextlib.suppress(NotFound):  # another process has finished it
+            await self._store.write(lambda tx: tx.agents.delete(agent_id))
 
     async def attach_tool(self, agent_id: str, tool_id: str) -> AgentView:
         """Give the agent a tool; one that it has stays where it is."""

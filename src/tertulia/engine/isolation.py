@@ -9,7 +9,6 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.ids import new_block_id
-from tertulia.ports.queries import ConversationQuery, Page
 from tertulia.ports.store import Transaction
 
 
@@ -51,10 +50,3 @@ def delete_own_blocks(conversation: Conversation, tx: Transaction) -> None:
             tx.blocks.delete(block_id)
         except NotFound:
             continue  # somebody deleted it by its id
-
-
-def delete_agents_own_blocks(agent_id: str, tx: Transaction) -> None:
-    """Remove the isolated blocks of all conversations of an agent; its attached blocks stay."""
-    query = ConversationQuery(page=Page(limit=None), agent_id=agent_id, archived=None, include_hidden=True)
-    for conversation in tx.conversations.find(query):
-        delete_own_blocks(conversation, tx)

@@ -146,7 +146,7 @@ class Runs:
 
     async def cancel_agent(self, agent_id: str) -> list[str]:
         """Stop what all conversations of the agent are running."""
-        return await self._cancel_all(RunQuery(agent_ids=(agent_id,), statuses=ACTIVE_STATUSES))
+        return await self._cancel_all(RunQuery(agent_ids=(agent_id,), statuses=ACTIVE_STATUSES, of_deleted=True))
 
     async def compact(self, conversation_id: str, asked: CompactionSettings | None = None) -> Compacted:
         """Let a summary take the place of older messages in what the model is shown; returns when it is stored.

@@ -107,12 +107,15 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
+    """``of_deleted``: those of agents that are being deleted as well."""
+
     page: Page = Page()
     agent_ids: tuple[str, ...] = ()
     conversation_id: str | None = None
     statuses: tuple[RunStatus, ...] = ()
     background: bool | None = None
     stop_reason: StopReason | None = None
+    of_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,34 @@ import msgspec
 import sqlalchemy as sa
 
 from tertulia.domain.agents import Agent, AgentActivity
+from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.ports.queries import AgentQuery, TagQuery
 from tertulia.store.sql import tables
 from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.steps import delete_unused_frames, frames_of
-from tertulia.store.sql.tables import agent_activity, agent_tags, agents, attachments, messages, microseconds
+from tertulia.store.sql.tables import (
+    agent_activity,
+    agent_tags,
+    agents,
+    attachments,
+    messages,
+    microseconds,
+    of_living_agent,
+    runs,
+    steps,
+)
 
 _encode: Final = msgspec.json.Encoder().encode
 agent_of_body: Final = msgspec.json.Decoder(Agent).decode
+conversation_of_body: Final = msgspec.json.Decoder(Conversation).decode
 
-_GET: Final = "SELECT body FROM agents WHERE id = ?"
+_GET: Final = "SELECT body FROM agents WHERE id = ? AND NOT deleted"
+_MESSAGES: Final = """
+    DELETE FROM messages WHERE seq IN (SELECT seq FROM messages WHERE agent_id = ? ORDER BY seq LIMIT ?)
+"""
+_RUNS_AT_ONCE: Final = 50  # each with its steps and events
 _SET_ACTIVITY: Final = """
     INSERT INTO agent_activity (agent_id, last_run_completion, last_run_duration_ms, last_stop_reason)
     SELECT ?, ?, ?, ? WHERE {free}
@@ -55,7 +71,7 @@ class SqlAgents:
 
     def get_many(self, agent_ids: Sequence[str]) -> list[Agent]:
         """Those that exist, in the order asked for."""
-        statement = sa.select(agents.c.id, agents.c.body).where(agents.c.id.in_(agent_ids))
+        statement = sa.select(agents.c.id, agents.c.body).where(agents.c.id.in_(agent_ids), ~agents.c.deleted)
         found: dict[str, str] = {row.id: row.body for row in self._session.select(statement)}
         return [agent_of_body(found[id_]) for id_ in agent_ids if id_ in found]
 
@@ -76,10 +92,48 @@ class SqlAgents:
         self._session.change(sa.delete(messages).where(messages.c.agent_id == agent_id))
         delete_unused_frames(self._session, named)
 
+    def mark_deleted(self, agent_id: str) -> None:
+        self.get(agent_id)  # or NotFound
+        self._session.run("UPDATE agents SET deleted = TRUE WHERE id = ?", agent_id)
+
+    def half_deleted(self) -> list[str]:
+        return [id_ for (id_,) in self._session.rows("SELECT id FROM agents WHERE deleted ORDER BY id")]
+
+    def delete_some(self, agent_id: str, rows: int) -> bool:
+        if self._session.run(_MESSAGES, agent_id, rows):
+            return True
+        return self._delete_runs(agent_id) or self._delete_conversations(agent_id, rows)
+
+    def _delete_runs(self, agent_id: str) -> bool:
+        ids = self._session.first_column(sa.select(runs.c.id).where(runs.c.agent_id == agent_id).limit(_RUNS_AT_ONCE))
+        if not ids:
+            return False
+        of_these = steps.c.run_id.in_(ids)
+        named = self._session.first_column(
+            sa.select(steps.c.frame).distinct().where(of_these, steps.c.frame.is_not(None))
+        )
+        self._session.change(sa.delete(runs).where(runs.c.id.in_(ids)))
+        delete_unused_frames(self._session, named)
+        return True
+
+    def _delete_conversations(self, agent_id: str, rows: int) -> bool:
+        """All but the default one, which goes with the agent, and the blocks that are theirs alone."""
+        columns = tables.conversations.c
+        of_agent = sa.select(columns.id, columns.body).where(columns.agent_id == agent_id, columns.id != agent_id)
+        found = [(id_, body) for id_, body in self._session.select(of_agent.limit(rows))]
+        if not found:
+            return False
+        own = [block_id for _, body in found for block_id in conversation_of_body(body).isolated_block_ids]
+        if own:
+            self._session.change(sa.delete(tables.blocks).where(tables.blocks.c.id.in_(own)))
+        self._session.change(sa.delete(tables.conversations).where(columns.id.in_([id_ for id_, _ in found])))
+        return True
+
     def find(self, query: AgentQuery) -> list[Agent]:
         statement = sa.select(agents.c.body).select_from(
             agents.outerjoin(agent_activity, agent_activity.c.agent_id == agents.c.id)
         )
+        statement = statement.where(~agents.c.deleted)
         if query.name is not None:
             statement = statement.where(agents.c.name == query.name)
         if query.text is not None:
@@ -125,7 +179,7 @@ class SqlAgents:
 
     def tags(self, query: TagQuery) -> list[str]:
         """Each tag that any agent has, once, sorted by the tag itself."""
-        distinct = sa.select(agent_tags.c.tag).distinct().subquery()
+        distinct = sa.select(agent_tags.c.tag).where(of_living_agent(agent_tags.c.agent_id)).distinct().subquery()
         statement = sa.select(distinct.c.tag)
         if query.text is not None:
             statement = statement.where(contains(distinct.c.tag, query.text))

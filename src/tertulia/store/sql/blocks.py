@@ -18,7 +18,7 @@ from tertulia.store.sql.tables import attachments, block_tags, blocks
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Block).decode
 
-_AGENT: Final = "SELECT 1 FROM agents WHERE id = ?"
+_AGENT: Final = "SELECT 1 FROM agents WHERE id = ? AND NOT deleted"
 _BLOCK: Final = "SELECT 1 FROM blocks WHERE id = ?"
 _GET: Final = "SELECT body, value FROM blocks WHERE id = ?"
 

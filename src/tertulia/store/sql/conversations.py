@@ -18,7 +18,7 @@ from tertulia.store.sql.messages import delete_unshared, insert_messages
 from tertulia.store.sql.pages import Order, contains, fetch_page, visible
 from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.steps import delete_unused_frames, frames_of
-from tertulia.store.sql.tables import conversations, instant, microseconds
+from tertulia.store.sql.tables import OF_LIVING_AGENT, conversations, instant, microseconds, of_living_agent
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Conversation).decode
@@ -47,7 +47,7 @@ _TOUCH: Final = """
 """
 # The columns that the body does not speak for, and the body.
 FIELDS: Final = ("body", "head", "context_from", "epoch", "last_message_at", "last_run_completion")
-_GET: Final = f"SELECT {', '.join(FIELDS)} FROM conversations WHERE id = ?"  # noqa: S608  both are above
+_GET: Final = f"SELECT {', '.join(FIELDS)} FROM conversations WHERE id = ? AND {OF_LIVING_AGENT}"  # noqa: S608  constants
 
 
 def _columns(conversation: Conversation) -> tuple[Any, ...]:
@@ -158,7 +158,10 @@ class SqlConversations:
 
 def _conditions(query: ConversationQuery) -> list[sa.ColumnElement[bool]]:
     # A default conversation has its agent's id.
-    conditions: list[sa.ColumnElement[bool]] = [conversations.c.id != conversations.c.agent_id]
+    conditions: list[sa.ColumnElement[bool]] = [
+        conversations.c.id != conversations.c.agent_id,
+        of_living_agent(conversations.c.agent_id),
+    ]
     if query.agent_id is not None:
         conditions.append(conversations.c.agent_id == query.agent_id)
     if query.archived is not None:

@@ -43,7 +43,8 @@ _BLOCKS_OF: Final = """
 _SNAPSHOT: Final = f"""
     SELECT a.body, m.body, {_BLOCKS_OF.format(column="body")}, {_BLOCKS_OF.format(column="value")},
         {", ".join(f"c.{field}" for field in FIELDS)}
-    FROM conversations c JOIN agents a ON a.id = c.agent_id JOIN messages m ON m.log_id = c.log_id AND m.position = 0
+    FROM conversations c JOIN agents a ON a.id = c.agent_id AND NOT a.deleted
+    JOIN messages m ON m.log_id = c.log_id AND m.position = 0
     WHERE c.id = ?
 """  # noqa: S608  as above
 

@@ -11,7 +11,7 @@ from tertulia.ports.queries import RunQuery
 from tertulia.ports.store import Claim
 from tertulia.store.sql.pages import Order, fetch_page
 from tertulia.store.sql.session import Session, unless_found
-from tertulia.store.sql.tables import microseconds, runs
+from tertulia.store.sql.tables import microseconds, of_living_agent, runs
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Run).decode
@@ -186,7 +186,7 @@ class SqlRuns:
 
 
 def _conditions(query: RunQuery) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions: list[sa.ColumnElement[bool]] = [] if query.of_deleted else [of_living_agent(runs.c.agent_id)]
     if query.agent_ids:
         conditions.append(runs.c.agent_id.in_(query.agent_ids))
     if query.conversation_id is not None:

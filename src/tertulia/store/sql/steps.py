@@ -11,7 +11,7 @@ from tertulia.domain.runs import Step, StepTrace
 from tertulia.ports.queries import StepQuery
 from tertulia.store.sql.pages import Order, fetch_page, tagged
 from tertulia.store.sql.session import Session, unless_found
-from tertulia.store.sql.tables import microseconds, runs, step_tags, steps
+from tertulia.store.sql.tables import microseconds, of_living_agent, runs, step_tags, steps
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Step).decode
@@ -122,9 +122,8 @@ def _conditions(query: StepQuery) -> list[sa.ColumnElement[bool]]:
         "feedback": query.feedback,
         "project_id": query.project_id,
     }
-    conditions: list[sa.ColumnElement[bool]] = [
-        steps.c[column] == value for column, value in equal.items() if value is not None
-    ]
+    conditions: list[sa.ColumnElement[bool]] = [of_living_agent(steps.c.agent_id)]
+    conditions += [steps.c[column] == value for column, value in equal.items() if value is not None]
     if query.has_feedback is not None:
         conditions.append(steps.c.feedback.is_not(None) if query.has_feedback else steps.c.feedback.is_(None))
     if query.tags:

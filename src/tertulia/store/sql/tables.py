@@ -42,6 +42,7 @@ OF_RUN: Final = sa.text("run_id IS NOT NULL")
 GIVEN: Final = sa.text("otid IS NOT NULL")
 TRACED: Final = sa.text("frame IS NOT NULL")
 
+# One that is ``deleted`` is there for nobody but its deletion, which takes what belongs to it piece by piece.
 agents = sa.Table(
     "agents",
     metadata,
@@ -52,6 +53,7 @@ agents = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("agents_created", "created_at", "id"),
     sa.Index("agents_updated", "updated_at", "id"),
     sa.Index("agents_name", "name"),
@@ -264,3 +266,12 @@ providers = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sa.Index("providers_created", "created_at", "id"),
 )
+
+
+def of_living_agent(agent_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Leaves out what belongs to an agent that is being deleted."""
+    return ~sa.exists().where(agents.c.id == agent_id, agents.c.deleted)
+
+
+OF_LIVING_AGENT: Final = "NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = agent_id AND a.deleted)"
+"""The same in SQL that is written out, for a table whose own columns are not called as those of ``agents``."""
