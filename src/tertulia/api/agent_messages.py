@@ -11,9 +11,9 @@ from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
 from tertulia.api.pages import Limit, Order
-from tertulia.api.sending import REPLY, STREAMED, busy_policy, cancelled, preview, repeatable, send, traceparent
+from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, repeatable, send, wanted_by
 from tertulia.api.wire.agent_state import AgentStateBody, agent_state
-from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody, send_request
+from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody
 from tertulia.api.wire.runs import Run, run_to_wire
 from tertulia.domain.errors import NotFound, Unsupported
 from tertulia.domain.runs import RequestConfig
@@ -56,7 +56,7 @@ async def create_agent_message_async(agent_id: str, request: Request) -> Run:
     services, body = services_of(request), await read_body(request, AsyncSendBody)
     if body.callback_url is not None:
         services.callbacks.check(body.callback_url)
-    wanted = send_request(agent_id, body, streaming=True, busy=busy_policy(request), traceparent=traceparent(request))
+    wanted = await wanted_by(request, agent_id, body, streaming=True)
     wanted = replace(wanted, background=True, callback_url=body.callback_url)
     run = await services.runs.start(repeatable(request, wanted))
     return run_to_wire(run)

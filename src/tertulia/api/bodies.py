@@ -1,5 +1,6 @@
 """Bodies read without FastAPI's machinery: once, straight from JSON, with the same errors."""
 
+import asyncio
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -15,6 +16,9 @@ log = structlog.get_logger(__name__)
 _NAME: Final = "{model}-Body"
 _REFERENCE: Final = "#/components/schemas/" + _NAME
 _DOCUMENTED: Final[list[type[BaseModel]]] = []
+
+_LARGE: Final = 64 * 1024
+"""Bytes from which on a body is not worked on between the requests of others."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,7 +36,9 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     except ValueError as error:
         raise RequestValidationError([_not_json(raw, str(error))]) from None
     try:
-        body = model.model_validate(sent)
+        # Validating calls back into Python for every item, so that in a thread it lets others have their turn.
+        large = len(raw) > _LARGE
+        body = await asyncio.to_thread(model.model_validate, sent) if large else model.model_validate(sent)
     except ValidationError as error:
         raise RequestValidationError([_placed(problem) for problem in error.errors(include_url=False)]) from None
     if body.model_extra:

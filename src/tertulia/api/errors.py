@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tertulia.api.wire.common import NO_NUL
 from tertulia.domain.errors import (
     ApprovalPending,
     Conflict,
@@ -163,6 +164,7 @@ _COMPLAINTS: Final[dict[str, str]] = {
     "extra_forbidden": "is not a field this operation takes; remove it",
     "model_attributes_type": "must be a JSON object, sent with content-type: application/json",
     "dict_type": "must be a JSON object",
+    "too_long": "must have at most {max_length} entries; send fewer",
 }
 
 
@@ -176,11 +178,10 @@ def _complaint(error: Mapping[str, Any]) -> str:
     if kind == "union_tag_invalid":
         context = error["ctx"]
         return f"has {context['discriminator']} '{context['tag']}', which is none of {context['expected_tags']}"
-    if kind == "too_long":
-        return f"must have at most {error['ctx']['max_length']} entries; send fewer"
     if kind in _COMPLAINTS:
-        return _COMPLAINTS[kind]
+        return _COMPLAINTS[kind].format(**error.get("ctx", {}))
     message = re.sub(r"^(Value error|Assertion failed), ", "", str(error["msg"]))
+    message = message.replace(f"String should match pattern '{NO_NUL}'", "must not have the character U+0000 in it")
     return message.replace("Input should be", "must be").replace("String should have", "must have").rstrip(".")
 
 

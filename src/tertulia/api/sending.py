@@ -1,5 +1,6 @@
 """Sending messages, going on with a run's stream and stopping runs, for every route that does so."""
 
+import asyncio
 import re
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,8 @@ from tertulia.ports.store import Transaction
 BUSY_HEADER: Final = "x-tertulia-busy"
 """Ours: a header, so that clients can send it which do not know the field ``busy_policy`` of the body."""
 
+_MANY: Final = 500  # messages
+
 RETRIES_HEADER: Final = "x-stainless-retry-count"
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -36,13 +39,7 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "de
 async def send(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
     """Start a run for the messages and answer with it, in the form that was asked for."""
     services = services_of(request)
-    wanted = send_request(
-        conversation_id,
-        body,
-        streaming=streaming,
-        busy=busy_policy(request),
-        traceparent=traceparent(request),
-    )
+    wanted = await wanted_by(request, conversation_id, body, streaming=streaming)
     run = await services.runs.start(repeatable(request, wanted))
     if run.status not in ACTIVE_STATUSES:  # the request was sent before
         await services.store.read(partial(check_kept, run))
@@ -51,9 +48,22 @@ async def send(request: Request, conversation_id: str, body: SendBody, *, stream
     return BlockingReply(services.runs, run)
 
 
+async def wanted_by(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> SendRequest:
+    """What the engine is asked to do; made beside the loop where it has many messages."""
+    make = partial(
+        send_request,
+        conversation_id,
+        body,
+        streaming=streaming,
+        busy=busy_policy(request),
+        traceparent=traceparent(request),
+    )
+    return await asyncio.to_thread(make) if len(body.messages or ()) > _MANY else make()
+
+
 async def preview(request: Request, conversation_id: str, body: SendBody) -> dict[str, Any]:
     """What the model would be sent for the messages, as the object that its provider takes."""
-    wanted = send_request(conversation_id, body, streaming=False)
+    wanted = await wanted_by(request, conversation_id, body, streaming=False)
     shown: dict[str, Any] = msgspec.json.decode(await services_of(request).previews.of(wanted))
     return shown
 

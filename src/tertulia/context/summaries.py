@@ -40,6 +40,7 @@ _LONGEST_CALL: Final = 2_000
 _LONGEST_RETURN: Final = 6_000
 _LONGEST_WORDS: Final = 30_000
 _LONGEST_EXCERPT: Final = 240
+_LONGEST_SPOKEN: Final = 100_000
 _SHORTEST_EXCERPT: Final = 60
 _SPEAKERS: Final = {"user": "User", "system": "System", "assistant": "Assistant"}
 
@@ -133,7 +134,7 @@ def _excerpts(message: Message) -> list[str]:
     if message.role not in _SPEAKERS:
         return []
     speaker = _SPEAKERS[message.role]
-    text = " ".join(_spoken(message).split())
+    text = " ".join(_spoken(message).lstrip()[: 4 * _LONGEST_EXCERPT].split())
     return [f"- {speaker}: {text}"] if text else []
 
 
@@ -141,10 +142,12 @@ def _spoken(message: Message) -> str:
     """The text, and what an agent says through a tool or does with one."""
     said = [part.text for part in message.content if isinstance(part, TextPart)]
     said += [f"({call.name} {_arguments(call)})" for call in message.tool_calls]
-    return " ".join(said)
+    return " ".join(said)[:_LONGEST_SPOKEN]
 
 
 def _arguments(call: ToolCallPart) -> str:
+    if len(call.arguments) > _LONGEST_CALL:
+        return call.arguments[:_LONGEST_CALL]
     try:
         return json.dumps(decoded(call.arguments), ensure_ascii=False)
     except NotJson:

@@ -148,7 +148,7 @@ def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
     for waiting in tx.runs.queued(request.conversation_id):
         if waiting.id != run.id:
-            run_ids |= {otid: waiting.id for otid in otids if otid in waiting.input_otids}
+            run_ids |= dict.fromkeys(set(waiting.input_otids).intersection(otids), waiting.id)
     if not run_ids:
         return None
     if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:

@@ -1,6 +1,6 @@
 """An agent is deleted in pieces that hold up nobody, and is there for no reader from before the first of them."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +14,7 @@ from tertulia.ports.queries import (
     StepQuery,
     TagQuery,
 )
-from tertulia.ports.store import Store
+from tertulia.ports.store import Store, Transaction
 from tests.contracts.store.makers import (
     stored_agent,
     stored_block,
@@ -39,8 +39,8 @@ async def _full_agent(store: Store) -> Agent:
     return agent
 
 
-async def _seen(store: Store, agent_id: str) -> list[Any]:
-    def read(tx: Any) -> list[Any]:
+async def _seen(store: Store, agent_id: str) -> list[object]:
+    def read(tx: Transaction) -> list[object]:
         return [
             *(agent for agent in tx.agents.find(AgentQuery(include_hidden=True)) if agent.id == agent_id),
             *tx.agents.get_many([agent_id]),
@@ -58,12 +58,13 @@ async def test_an_agent_that_is_marked_is_there_for_nobody(store: Store) -> None
     assert await _seen(store, agent.id)
     await store.write(lambda tx: tx.agents.mark_deleted(agent.id))
     assert await _seen(store, agent.id) == []
-    for read in (
+    reads: list[Callable[[Transaction], object]] = [
         lambda tx: tx.agents.get(agent.id),
         lambda tx: tx.conversations.get(agent.id),
         lambda tx: tx.snapshot(agent.id),
         lambda tx: tx.agents.mark_deleted(agent.id),
-    ):
+    ]
+    for read in reads:
         with pytest.raises(NotFound):
             await store.write(read)
     assert await store.read(lambda tx: tx.agents.half_deleted()) == [agent.id]

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from tertulia.api.wire.blocks import CreateBlockBody, block_fields
 from tertulia.api.wire.common import (
     MAX_IDS,
+    MAX_RULES,
     BodyModel,
     Fallbacks,
     JsonObject,
@@ -52,7 +53,7 @@ class _AgentFields(BodyModel):
     compaction_settings: CompactionSettingsBody | None = None
     block_ids: Names | None = None
     tool_ids: Names | None = None
-    tool_rules: Annotated[Listed[ToolRuleBody], Field(max_length=MAX_IDS)] | None = None
+    tool_rules: Annotated[Listed[ToolRuleBody], Field(max_length=MAX_RULES)] | None = None
     tags: Names | None = None
     metadata: JsonObject | None = None
     timezone: Name | None = None

@@ -123,18 +123,17 @@ Listed: TypeAlias = Annotated[list[T], _FirstError()]
 MAX_IDS: Final = 1_000
 """Of ids, tags, labels, tools, rules, answers and the like in one list: many times what anybody needs."""
 
+MAX_RULES: Final = 250
+"""For tools, and the tools that one rule names: every step looks at all of them."""
+
 MAX_NAME: Final = 500
 MAX_PROSE: Final = 100_000
 MAX_TEXT: Final = 2_000_000
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("nul", "must not have the character U+0000 in it")
-    return text
+NO_NUL: Final = "^[^\\x00]*$"
 
-
-Name: TypeAlias = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_without_nul)]
+Name: TypeAlias = Annotated[str, Field(max_length=MAX_NAME, pattern=NO_NUL)]
 """A name, an id, a label, a tag: something that is looked up."""
 
 Prose: TypeAlias = Annotated[str, Field(max_length=MAX_PROSE)]

@@ -143,13 +143,17 @@ class SendBody(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_no_more_parts_than_messages_may_be(cls, body: Any) -> Any:
+    def _is_not_too_much(cls, body: Any) -> Any:
         """Looked at before the parts are: each takes as long as a message."""
         sent: object = cast("dict[str, Any]", body).get("messages") if isinstance(body, dict) else None
-        if isinstance(sent, list) and sum(map(_parts_in, cast("list[object]", sent))) > MAX_MESSAGES:
+        messages = cast("list[object]", sent) if isinstance(sent, list) else []
+        if len(messages) > MAX_MESSAGES:
+            message = f"One request must have at most {MAX_MESSAGES} messages; send them in several"
+        elif sum(map(_parts_in, messages)) > MAX_MESSAGES:
             message = f"The messages of one request must have at most {MAX_MESSAGES} parts of content in all"
-            raise ValueError(message)
-        return cast("Any", body)
+        else:
+            return cast("Any", body)
+        raise ValueError(message)
 
     @model_validator(mode="after")
     def _says_something_once(self) -> Self:

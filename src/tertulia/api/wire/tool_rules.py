@@ -8,15 +8,17 @@ from pydantic import Field, TypeAdapter, ValidationError
 from tertulia.api.wire.common import (
     MAX_IDS,
     MAX_INT,
+    MAX_RULES,
     STORED,
     JsonObject,
     Listed,
     Name,
-    Names,
     Prose,
     RequestModel,
     showable,
 )
+
+_Children: TypeAlias = Annotated[Listed[Name], Field(max_length=MAX_RULES)]
 
 
 class _ToolRule(RequestModel):
@@ -31,7 +33,7 @@ class ChildArgNode(RequestModel):
 
 class ChildToolRule(_ToolRule):
     type: Literal["constrain_child_tools"] = "constrain_child_tools"
-    children: Names
+    children: _Children
     child_arg_nodes: Annotated[Listed[ChildArgNode], Field(max_length=MAX_IDS)] | None = None
 
 
@@ -66,7 +68,7 @@ class MaxCountPerStepToolRule(_ToolRule):
 
 class ParentToolRule(_ToolRule):
     type: Literal["parent_last_tool"] = "parent_last_tool"
-    children: Names
+    children: _Children
 
 
 class RequiresApprovalToolRule(_ToolRule):

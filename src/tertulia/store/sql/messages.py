@@ -59,6 +59,8 @@ _SYSTEM: Final = """
 """
 _SET_SYSTEM: Final = "UPDATE messages SET body = ?, created_at = ? WHERE id = ?"
 
+_OTIDS_AT_ONCE: Final = 500
+
 _END: Final = 2**31 - 1
 """Past every position."""
 
@@ -163,11 +165,17 @@ class SqlMessages:
         return best([_decode(body) for body in found], query)
 
     def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
+        if len(otids) == 1:  # of nearly every request
+            row = self._session.row(_RUN_BY_OTID, conversation_id, otids[0])
+            return {} if row is None else {otids[0]: row[0]}
         found: dict[str, str] = {}
-        for otid in otids:
-            row = self._session.row(_RUN_BY_OTID, conversation_id, otid)
-            if row is not None:
-                found[otid] = row[0]
+        columns = messages.c
+        for start in range(0, len(otids), _OTIDS_AT_ONCE):
+            sought = columns.otid.in_(otids[start : start + _OTIDS_AT_ONCE])
+            statement = sa.select(columns.otid, columns.run_id).where(
+                columns.conversation_id == conversation_id, sought, columns.run_id.is_not(None)
+            )
+            found |= {row.otid: row.run_id for row in self._session.select(statement.order_by(columns.seq))}
         return found
 
     def position(self, conversation_id: str, message_id: str) -> int:
