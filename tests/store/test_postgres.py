@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent, AgentActivity
@@ -15,7 +16,9 @@ from tertulia.domain.errors import InvalidArgument, StoreUnavailable
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Transaction
+from tertulia.store import postgres
 from tertulia.store.pg_connection import Connection
+from tertulia.store.pg_failures import reason
 from tertulia.store.postgres import PostgresStore, location, open_postgres
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.tables import metadata
@@ -44,6 +47,31 @@ async def test_ten_that_open_a_new_database_at_once_make_it_once(postgres_server
     assert len(await names(stores[0])) == 10
     await asyncio.gather(*(store.close() for store in stores))
     assert await asked(url, COUNT_ALL) == 0
+
+
+async def test_a_migration_may_take_its_time_and_its_lock_ends_with_it(
+    postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.replace("/tertulia?", "/slow?")
+    await execute(postgres_server, "DROP DATABASE IF EXISTS slow", "CREATE DATABASE slow")
+    seen: dict[str, Any] = {}
+
+    def upgrade(connection: sa.Connection) -> None:
+        for limit in ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"):
+            seen[limit] = connection.exec_driver_sql(f"SHOW {limit}").scalar()
+        upgrade_it(connection)
+
+    upgrade_it = postgres._upgrade
+    monkeypatch.setattr(postgres, "_upgrade", upgrade)
+    await (await open_postgres(url, 1)).close()
+    assert set(seen.values()) == {"0"}
+    assert await asked(url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+def test_a_database_without_room_for_more_connections_says_what_to_change() -> None:
+    said = reason(asyncpg.exceptions.TooManyConnectionsError("sorry, too many clients already"))
+    assert said.startswith("sorry, too many clients already. Raise max_connections")
+    assert "TERTULIA_DB_POOL_SIZE" in said
 
 
 async def test_a_migrated_database_has_the_tables_that_statements_are_built_for(database: Database) -> None:

@@ -33,8 +33,15 @@ class FileLock:
                 "data directory.",
                 pid=holder,
             ) from error
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError:  # the file system knows no locks
+            os.close(descriptor)
+            raise
+        try:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError:  # the disk is full
+            os.close(descriptor)
+            raise
         return cls(descriptor)
 
     def release(self) -> None:

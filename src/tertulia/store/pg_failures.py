@@ -34,6 +34,10 @@ _REFUSALS: Final = (
     ssl.SSLError,
     ValueError,
 )
+_TOO_MANY: Final = (
+    "Raise max_connections there, or lower TERTULIA_DB_POOL_SIZE or TERTULIA_WORKERS: each worker opens up to the "
+    "former and one more."
+)
 _RACED_FOR: Final = "runs_one_running"
 """The one constraint that is looked at before writing: breaking it means that another transaction came in between."""
 
@@ -72,8 +76,9 @@ def translated(error: BaseException) -> BaseException:
 
 
 def reason(error: BaseException) -> str:
-    """In the words of the database, or of the system."""
-    return str(error) or type(error).__name__
+    """In the words of the database, or of the system; and what to do where these do not say it."""
+    words = str(error) or type(error).__name__
+    return f"{words}. {_TOO_MANY}" if isinstance(error, exceptions.TooManyConnectionsError) else words
 
 
 def _causes(error: BaseException) -> Generator[BaseException]:

@@ -30,14 +30,19 @@ _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "10s",
 }
+_NO_LIMITS: Final = {"idle_in_transaction_session_timeout": "0", "lock_timeout": "0", "statement_timeout": "0"}
 
 
 class Pool:
-    """At most ``size`` connections, given out in the order they were asked for."""
+    """At most ``size`` connections, given out in the order they were asked for.
 
-    def __init__(self, url: str, size: int) -> None:
+    Those that are not ``hurried`` may take any time for a statement, and between two: a change of the schema does.
+    """
+
+    def __init__(self, url: str, size: int, *, hurried: bool = True) -> None:
         self._size = size
         self._url = url
+        self._hurried = hurried
         self._engine = _engine(self._take_new)
         self._new: list[asyncpg.Connection[Any]] = []
         self._idle: list[Connection] = []
@@ -120,7 +125,7 @@ class Pool:
 
     async def _connect(self) -> Connection:
         # Made here and not by SQLAlchemy, whose errors say less.
-        self._new.append(await connect(self._url))
+        self._new.append(await connect(self._url, hurried=self._hurried))
         return await Connection.over(await self._engine.connect())
 
     async def _take_new(self) -> "asyncpg.Connection[Any]":
@@ -144,15 +149,15 @@ async def connected(connect: Callable[[], Awaitable[Connection]], patience: floa
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-async def connect(url: str) -> "asyncpg.Connection[Any]":
+async def connect(url: str, *, hurried: bool = True) -> "asyncpg.Connection[Any]":
     """A bare connection, with everything the URL says: TLS, sockets, several hosts."""
     return await asyncpg.connect(
         url,
         timeout=_CONNECT_SECONDS,
-        command_timeout=_COMMAND_SECONDS,
+        command_timeout=_COMMAND_SECONDS if hurried else None,
         statement_cache_size=_PREPARED_STATEMENTS,
         max_cached_statement_lifetime=0,
-        server_settings=_SERVER_SETTINGS,
+        server_settings=_SERVER_SETTINGS if hurried else {**_SERVER_SETTINGS, **_NO_LIMITS},
     )
 
 

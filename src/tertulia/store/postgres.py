@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import sqlalchemy as sa
+import structlog
 from asyncpg import exceptions
 
 from tertulia.domain.errors import StoreUnavailable
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 DEFAULT_POOL_SIZE: Final = 8
 OLDEST_VERSION: Final = 14
+
+_log = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS: Final = 5.0
 """How long a work waits for a database that is away before its caller is told."""
@@ -42,7 +45,12 @@ _LAST_MARK: Final = """
     INSERT INTO commit_marks (connection, mark) VALUES ($1, 0)
     ON CONFLICT (connection) DO UPDATE SET made_at = now() RETURNING mark
 """
-_FORGET_MARKS: Final = "DELETE FROM commit_marks WHERE made_at < now() - interval '1 hour'"
+# Many start at once: each forgets what no other is just forgetting.
+_FORGET_MARKS: Final = """
+    DELETE FROM commit_marks WHERE connection IN (
+        SELECT connection FROM commit_marks WHERE made_at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED
+    )
+"""
 _MIGRATION_LOCK: Final = 0x7465_7274_756C_6961
 """An advisory lock of the database: the bytes of our name."""
 
@@ -61,7 +69,7 @@ async def open_postgres(
         async with pool.connection(_PATIENCE_AT_START_SECONDS) as connection:
             await _check(connection)
             if await _revision(connection) != SCHEMA_REVISION:
-                await connection.migrate(_upgrade)
+                await _migrate(url)
             await connection.ask(_FORGET_MARKS)
     except BaseException as error:
         await pool.close()
@@ -129,13 +137,32 @@ async def _revision(connection: Connection) -> str | None:
     return await connection.ask("SELECT version_num FROM alembic_version")
 
 
+async def _migrate(url: str) -> None:
+    """Have the newest schema: whoever has the lock makes it, however long that takes, and the others wait for it.
+
+    They look again and again rather than wait in a statement, which would be given up when it takes too long. The lock
+    is the connection's: it ends with a process that dies.
+    """
+    pool = Pool(url, 1, hurried=False)
+    try:
+        async with pool.connection(_PATIENCE_AT_START_SECONDS) as connection:
+            told = False
+            while await _revision(connection) != SCHEMA_REVISION:
+                if await connection.ask("SELECT pg_try_advisory_lock($1)", _MIGRATION_LOCK):
+                    await connection.migrate(_upgrade)
+                    return
+                if not told:
+                    _log.info("waiting_for_migration", database=location(url))
+                    told = True
+                await asyncio.sleep(_PAUSE_SECONDS * (1 + random.random()))  # noqa: S311  not a secret
+    finally:
+        await pool.close()  # and with its connection the lock
+
+
 def _upgrade(connection: sa.Connection) -> None:
-    # Alembic takes longer to import than everything else here takes to start.
+    # Alembic takes longer to import than everything else here takes to start; those who wait do not need it.
     from tertulia.store.migrate import upgrade  # noqa: PLC0415
 
-    # Whoever comes second waits here for the first, and then finds nothing left to do.
-    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     upgrade(connection)
 
 

@@ -29,6 +29,13 @@ _READS_A_ROUND: Final = 20
 _CHECKPOINT_PAGES: Final = 4000
 """How long the log grows before it is moved into the database file: 16 MB, some hundreds of messages."""
 _BUSY_TIMEOUT_MS: Final = 10_000
+_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+    f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+)
 
 
 async def open_sqlite(path: Path) -> "SqliteStore":
@@ -61,12 +68,13 @@ def _prepare(path: Path) -> tuple[Path, FileLock, sa.Engine, sa.Connection]:
 def _engine(path: Path) -> sa.Engine:
     def connect() -> sqlite3.Connection:
         driver = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        driver.execute("PRAGMA journal_mode = WAL")
-        driver.execute("PRAGMA synchronous = NORMAL")
-        driver.execute("PRAGMA foreign_keys = ON")
-        driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        driver.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        driver.create_function("folded", 1, _folded, deterministic=True)
+        try:
+            for pragma in _PRAGMAS:
+                driver.execute(f"PRAGMA {pragma}")
+            driver.create_function("folded", 1, _folded, deterministic=True)
+        except BaseException:
+            driver.close()  # the file is no database, or the disk is full
+            raise
         return driver
 
     # AUTOCOMMIT is SQLAlchemy's word for leaving BEGIN and COMMIT to us. Parameters are people's words: not for logs.
