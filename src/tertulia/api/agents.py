@@ -1,13 +1,14 @@
 """``/v1/agents``: making, showing, changing and removing agents, and what hangs on them."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from tertulia.api.deps import CurrentServices, Services
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
 from tertulia.api.routing import api_router
-from tertulia.api.wire.agent_state import AgentStateBody, Relationship, agent_state, check_relationships
+from tertulia.api.wire.agent_state import AgentStateBody, MemoryBody, Relationship, agent_state, check_relationships
 from tertulia.api.wire.agents import (
     ApprovalOfToolBody,
     CreateAgentBody,
@@ -33,16 +34,41 @@ IncludeOlder = Annotated[list[str] | None, Query(deprecated=True, description="T
 AgentOrder = Literal["created_at", "updated_at", "last_run_completion"]
 
 
-@router.get("/v1/agents", operation_id="list_agents")
-async def list_agents(
+async def _agent_filter(
     *,
-    services: CurrentServices,
     name: str | None = None,
     query_text: str | None = None,
     tags: Annotated[list[str] | None, Query()] = None,
     match_all_tags: bool = False,
     project_id: str | None = None,
     last_stop_reason: StopReason | None = None,
+    identity_id: str | None = None,
+    identifier_keys: Annotated[list[str] | None, Query()] = None,
+    template_id: str | None = None,
+    base_template_id: str | None = None,
+    created_by_id: str | None = None,
+) -> AgentQuery | None:
+    """Which agents are meant; None where no agent passes: this release has no identities, templates or users."""
+    if identity_id or identifier_keys or template_id or base_template_id or created_by_id:
+        return None
+    return AgentQuery(
+        name=name,
+        text=query_text,
+        tags=tuple(tags or ()),
+        match_all_tags=match_all_tags,
+        project_id=project_id,
+        last_stop_reason=last_stop_reason,
+    )
+
+
+AgentFilter = Annotated[AgentQuery | None, Depends(_agent_filter)]
+
+
+@router.get("/v1/agents", operation_id="list_agents")
+async def list_agents(
+    *,
+    services: CurrentServices,
+    wanted: AgentFilter,
     before: Before = None,
     after: After = None,
     limit: Limit = 50,
@@ -52,28 +78,19 @@ async def list_agents(
     sort_by: Annotated[AgentOrder | None, Query(deprecated=True)] = None,
     include: Include = None,
     include_relationships: IncludeOlder = None,
-    identity_id: str | None = None,
-    identifier_keys: Annotated[list[str] | None, Query()] = None,
-    template_id: str | None = None,
-    base_template_id: str | None = None,
-    created_by_id: str | None = None,
 ) -> list[AgentStateBody]:
     check_relationships(include_relationships)
-    if identity_id or identifier_keys or template_id or base_template_id or created_by_id:
-        return []  # this release has no identities, templates or users, so no agent passes
-    views = await services.agents.find(
-        AgentQuery(
-            page=page(limit, after, before, ascending=order == "asc" if order else bool(ascending)),
-            order_by=order_by or sort_by or "created_at",
-            name=name,
-            text=query_text,
-            tags=tuple(tags or ()),
-            match_all_tags=match_all_tags,
-            project_id=project_id,
-            last_stop_reason=last_stop_reason,
-        ),
-    )
+    if wanted is None:
+        return []
+    asked = page(limit, after, before, ascending=order == "asc" if order else bool(ascending))
+    views = await services.agents.find(replace(wanted, page=asked, order_by=order_by or sort_by or "created_at"))
     return [agent_state(view) for view in views]
+
+
+@router.get("/v1/agents/count", operation_id="count_agents")
+async def count_agents(services: CurrentServices, wanted: AgentFilter) -> int:
+    """How many agents a list with these filters has."""
+    return 0 if wanted is None else await services.store.read(lambda tx: tx.agents.count(wanted))
 
 
 @router.post("/v1/agents", operation_id="create_agent")
@@ -146,6 +163,12 @@ async def recompile_agent(
 ) -> str:
     """The system prompt of the agent's default conversation, compiled now."""
     return await services.agents.recompile(agent_id, dry_run=dry_run, update_timestamp=update_timestamp)
+
+
+@router.get("/v1/agents/{agent_id}/core-memory", operation_id="retrieve_agent_memory")
+async def retrieve_agent_memory(agent_id: str, services: CurrentServices) -> MemoryBody:
+    """The agent's memory as the agent itself shows it."""
+    return agent_state(await services.agents.get(agent_id)).memory
 
 
 @router.get("/v1/agents/{agent_id}/tools", operation_id="list_tools_for_agent")

@@ -1,8 +1,9 @@
 """``/v1/blocks`` and the memory blocks of an agent."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from tertulia.api.agents import Include, IncludeOlder
 from tertulia.api.deps import CurrentServices
@@ -29,10 +30,8 @@ AgentCounts = Annotated[list[Count] | None, Query()]
 CreatedAt = Literal["created_at"]
 
 
-@router.get("/v1/blocks", operation_id="list_blocks")
-async def list_blocks(
+async def _block_filter(
     *,
-    services: CurrentServices,
     label: str | None = None,
     name: str | None = None,
     label_search: str | None = None,
@@ -45,18 +44,13 @@ async def list_blocks(
     connected_to_agents_count_gt: AgentCount = None,
     connected_to_agents_count_lt: AgentCount = None,
     connected_to_agents_count_eq: AgentCounts = None,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "asc",
-    order_by: CreatedAt = "created_at",
     identity_id: str | None = None,
     identifier_keys: Annotated[list[str] | None, Query()] = None,
-) -> list[BlockBody]:
+) -> BlockQuery | None:
+    """Which blocks are meant; None where no block passes: this release has no identities."""
     if identity_id or identifier_keys:
-        return []  # this release has no identities, so no block passes
-    query = BlockQuery(
-        page=page(limit, after, before, ascending=order == "asc"),
+        return None
+    return BlockQuery(
         label=label,
         name=name,
         label_search=label_search,
@@ -70,7 +64,32 @@ async def list_blocks(
         agents_count_lt=connected_to_agents_count_lt,
         agents_count_in=tuple(connected_to_agents_count_eq or ()),
     )
+
+
+BlockFilter = Annotated[BlockQuery | None, Depends(_block_filter)]
+
+
+@router.get("/v1/blocks", operation_id="list_blocks")
+async def list_blocks(
+    *,
+    services: CurrentServices,
+    wanted: BlockFilter,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "asc",
+    order_by: CreatedAt = "created_at",
+) -> list[BlockBody]:
+    if wanted is None:
+        return []
+    query = replace(wanted, page=page(limit, after, before, ascending=order == "asc"))
     return [block_body(block) for block in await services.store.read(lambda tx: tx.blocks.find(query))]
+
+
+@router.get("/v1/blocks/count", operation_id="count_blocks")
+async def count_blocks(services: CurrentServices, wanted: BlockFilter) -> int:
+    """How many blocks a list with these filters has."""
+    return 0 if wanted is None else await services.store.read(lambda tx: tx.blocks.count(wanted))
 
 
 @router.post("/v1/blocks", operation_id="create_block")

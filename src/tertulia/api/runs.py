@@ -10,7 +10,7 @@ from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, Newer, Older, list_messages
-from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.pages import MAX_LIMIT, After, Before, Limit, Order, page
 from tertulia.api.sending import STREAMED, stream
 from tertulia.api.wire.requests import ResumeBody
 from tertulia.api.wire.runs import Run, RunUsage, run_to_wire, usage_to_wire
@@ -67,6 +67,29 @@ def _statuses(wanted: list[RunStatus] | None, *, active: bool) -> tuple[RunStatu
     if not wanted:
         return ACTIVE_STATUSES
     return tuple(status for status in wanted if status in ACTIVE_STATUSES) or None
+
+
+@router.get("/v1/runs/active", operation_id="list_active_runs", deprecated=True)
+async def list_active_runs(
+    *,
+    services: CurrentServices,
+    agent_ids: Annotated[list[str] | None, Query()] = None,
+    background: bool | None = None,
+) -> list[Run]:
+    """An older way to ask for the runs that have not ended."""
+    query = RunQuery(
+        page=Page(limit=MAX_LIMIT),
+        agent_ids=tuple(agent_ids or ()),
+        statuses=ACTIVE_STATUSES,
+        background=background,
+    )
+    return [run_to_wire(run) for run in await services.store.read(lambda tx: tx.runs.find(query))]
+
+
+@router.get("/v1/jobs", operation_id="list_jobs", deprecated=True)
+async def list_jobs() -> list[Run]:
+    """None: what was a job once is a run."""
+    return []
 
 
 @router.get("/v1/runs/{run_id}", operation_id="retrieve_run")

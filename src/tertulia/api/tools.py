@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from tertulia.api.deps import CurrentServices
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
@@ -14,8 +14,7 @@ from tertulia.domain.tools import ToolSpec, ToolType
 router = api_router("tools")
 
 
-@router.get("/v1/tools", operation_id="list_tools")
-async def list_tools(
+async def _tool_filter(
     *,
     services: CurrentServices,
     name: str | None = None,
@@ -25,13 +24,8 @@ async def list_tools(
     tool_types: Annotated[list[ToolType] | None, Query()] = None,
     exclude_tool_types: Annotated[list[ToolType] | None, Query()] = None,
     return_only_letta_tools: bool | None = None,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
-) -> list[ToolBody]:
-    """Filters narrow each other. ``search`` is part of a name or a description, without regard to case."""
+) -> list[ToolSpec]:
+    """The tools that are meant. ``search`` is part of a name or a description, without regard to case."""
 
     def wanted(tool: ToolSpec) -> bool:
         return (
@@ -44,9 +38,31 @@ async def list_tools(
             and (not return_only_letta_tools or tool.tool_type.startswith("letta_"))
         )
 
-    tools = [tool.spec for tool in services.tools.values() if wanted(tool.spec)]
+    return [tool.spec for tool in services.tools.values() if wanted(tool.spec)]
+
+
+Tools = Annotated[list[ToolSpec], Depends(_tool_filter)]
+
+
+@router.get("/v1/tools", operation_id="list_tools")
+async def list_tools(
+    *,
+    tools: Tools,
+    before: Before = None,
+    after: After = None,
+    limit: Limit = 50,
+    order: Order = "desc",
+    order_by: Literal["created_at"] = "created_at",
+) -> list[ToolBody]:
+    """Filters narrow each other."""
     indexes = slice_of([tool.id for tool in tools], page(limit, after, before, ascending=order == "asc"))
     return [tool_body(tools[i]) for i in indexes]
+
+
+@router.get("/v1/tools/count", operation_id="count_tools")
+async def count_tools(tools: Tools) -> int:
+    """How many tools a list with these filters has."""
+    return len(tools)
 
 
 @router.get("/v1/tools/{tool_id}", operation_id="retrieve_tool")

@@ -22,7 +22,9 @@ from tests.contracts.store.makers import (
 
 
 async def names(store: Store, query: AgentQuery) -> list[str]:
-    return [agent.name for agent in await store.read(lambda tx: tx.agents.find(query))]
+    found, count = await store.read(lambda tx: (tx.agents.find(query), tx.agents.count(query)))
+    assert count == len(found) or query.page != Page()
+    return [agent.name for agent in found]
 
 
 async def test_an_agent_is_read_back_with_every_field(store: Store) -> None:

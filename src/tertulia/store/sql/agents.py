@@ -130,29 +130,12 @@ class SqlAgents:
         return True
 
     def find(self, query: AgentQuery) -> list[Agent]:
-        statement = sa.select(agents.c.body).select_from(
-            agents.outerjoin(agent_activity, agent_activity.c.agent_id == agents.c.id)
-        )
-        statement = statement.where(~agents.c.deleted)
-        if query.name is not None:
-            statement = statement.where(agents.c.name == query.name)
-        if query.text is not None:
-            statement = statement.where(contains(agents.c.name, query.text))
-        if query.tags:
-            statement = statement.where(
-                tagged(agents.c.id, agent_tags.c.agent_id, agent_tags.c.tag, query.tags, every=query.match_all_tags)
-            )
-        if query.project_id is not None:
-            statement = statement.where(agents.c.project_id == query.project_id)
-        if query.last_stop_reason is not None:
-            statement = statement.where(agent_activity.c.last_stop_reason == query.last_stop_reason)
-        if query.block_id is not None:
-            of_block = sa.select(attachments.c.agent_id).where(attachments.c.block_id == query.block_id)
-            statement = statement.where(agents.c.id.in_(of_block))
-        if not query.include_hidden:
-            statement = statement.where(visible(agents.c.hidden))
+        statement = _filtered(sa.select(agents.c.body), query)
         bodies = fetch_page(self._session, statement, _ORDERS[query.order_by], query.page, "Agent")
         return [agent_of_body(body) for body in bodies]
+
+    def count(self, query: AgentQuery) -> int:
+        return self._session.first_column(_filtered(sa.select(sa.func.count()), query))[0]
 
     def activity(self, agent_ids: Sequence[str]) -> dict[str, AgentActivity]:
         """One for each id; that of an agent that never ran is empty."""
@@ -196,3 +179,26 @@ _ORDERS: Final = {
     "updated_at": Order(agents.c.updated_at, agents.c.id),
     "last_run_completion": Order(agent_activity.c.last_run_completion, agents.c.id, nullable=True),
 }
+
+
+def _filtered(statement: sa.Select[Any], query: AgentQuery) -> sa.Select[Any]:
+    statement = statement.select_from(agents.outerjoin(agent_activity, agent_activity.c.agent_id == agents.c.id))
+    statement = statement.where(~agents.c.deleted)
+    if query.name is not None:
+        statement = statement.where(agents.c.name == query.name)
+    if query.text is not None:
+        statement = statement.where(contains(agents.c.name, query.text))
+    if query.tags:
+        statement = statement.where(
+            tagged(agents.c.id, agent_tags.c.agent_id, agent_tags.c.tag, query.tags, every=query.match_all_tags)
+        )
+    if query.project_id is not None:
+        statement = statement.where(agents.c.project_id == query.project_id)
+    if query.last_stop_reason is not None:
+        statement = statement.where(agent_activity.c.last_stop_reason == query.last_stop_reason)
+    if query.block_id is not None:
+        of_block = sa.select(attachments.c.agent_id).where(attachments.c.block_id == query.block_id)
+        statement = statement.where(agents.c.id.in_(of_block))
+    if not query.include_hidden:
+        statement = statement.where(visible(agents.c.hidden))
+    return statement

@@ -81,6 +81,10 @@ class SqlBlocks:
         ids = fetch_page(self._session, statement, _ORDER, query.page, "Block")
         return [self.get(id_) for id_ in ids]
 
+    def count(self, query: BlockQuery) -> int:
+        statement = sa.select(sa.func.count()).select_from(blocks).where(*_conditions(query))
+        return self._session.first_column(statement)[0]
+
     def of_conversation(self, conversation: Conversation) -> list[Block]:
         shared = self.of_agents([conversation.agent_id])[conversation.agent_id]
         found = [self._found(block_id) for block_id in conversation.isolated_block_ids]
