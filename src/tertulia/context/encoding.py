@@ -5,6 +5,7 @@ Loading takes 0.25 s and 55 MB, so nothing loads it before a count is needed tha
 
 import lzma
 from binascii import a2b_base64
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -76,8 +77,16 @@ def _encoding() -> "Encoding":
     encoding = Encoding(
         "o200k_base",
         pat_str=_PATTERN,
-        mergeable_ranks=dict(zip(map(a2b_base64, fields[::2]), map(int, fields[1::2]), strict=True)),
+        mergeable_ranks=_ranks(fields),
         special_tokens=_SPECIAL,
     )
     encoding._mergeable_ranks = {}  # noqa: SLF001  a second copy of the ranks, 25 MB, that counting does not use
     return encoding
+
+
+def _ranks(fields: Sequence[bytes]) -> dict[bytes, int]:
+    """The rank of each token; made in a loop, which other threads interrupt, where one call would hold them all up."""
+    ranks: dict[bytes, int] = {}
+    for token, rank in zip(fields[::2], fields[1::2], strict=True):
+        ranks[a2b_base64(token)] = int(rank)
+    return ranks
