@@ -30,8 +30,8 @@ _UNREADABLE: Final = re.compile(
 def error_in_response(error: object, subject: Subject) -> ProviderError:
     """The failure that the ``error`` of a response, or an event of type ``error``, stands for."""
     fields: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {"message": error}
-    code = str(fields.get("code") or fields.get("type") or "")
-    detail = str(fields.get("message") or code)
+    code = str(fields.get("code") or fields.get("type") or "")[:200]
+    detail = str(fields.get("message") or code)[:2000]
     if (limited := error_of_plan(fields, subject)) is not None:
         return limited
     if code in _OVERLOADED:
