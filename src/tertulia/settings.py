@@ -155,6 +155,11 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     secret_key: SecretStr | None = None
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**31)] = 10 * 1024 * 1024
+    max_header_bytes: Annotated[int, Field(ge=4096, le=1024 * 1024)] = 64 * 1024
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    request_timeout: Annotated[float, Field(gt=0, le=_DAY)] = 30
+    reader_timeout: Annotated[float, Field(gt=0, le=_DAY)] = 60
+    keep_alive: Annotated[float, Field(gt=0, le=_DAY)] = 75
     allowed_hosts: Names = ()
     cors_origins: Names = ()
     shutdown_delay: Annotated[float, Field(ge=0, le=_DAY)] = 0

@@ -32,6 +32,7 @@ from tertulia.domain.errors import (
     Unprocessable,
     Unsupported,
 )
+from tertulia.edge.refusals import refusal_of
 
 log = structlog.get_logger(__name__)
 
@@ -195,6 +196,10 @@ class GuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        refusal = refusal_of(scope)
+        if refusal is not None:
+            await error_response(refusal.status, refusal.detail, refusal.headers)(scope, receive, send)
             return
         if _content_length(scope) > self._max_body_bytes:
             await self._too_large()(scope, receive, send)

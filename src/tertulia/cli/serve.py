@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 import structlog
@@ -35,8 +35,6 @@ _MORE_LISTENERS: Final = 7
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread waits for the interpreter's lock. The database's thread asks for it at every statement, so with the
 default of 5 ms a busy event loop holds up every message by a tenth of a second."""
-_KEEP_ALIVE: Final = 75
-"""Seconds an idle connection is kept: longer than proxies and clients keep theirs, so that it is they who close it."""
 _TIDYING: Final = 5
 """Seconds that a worker gets for everything else there is to do when it stops."""
 _LAST_WORDS: Final = 3
@@ -180,6 +178,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     sys.setswitchinterval(_SWITCH_SECONDS)
     # Imported late so that a wrong option or a taken port is told at once, before the server's own weight is loaded.
     from tertulia.app import create_app  # noqa: PLC0415
+    from tertulia.cli.listening import connections  # noqa: PLC0415
 
     try:
         application = create_app(settings, worker=parent.place if parent else 0)
@@ -189,14 +188,13 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", connections(settings)),  # uvicorn only calls it
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
     )
     ready = _ready_line(settings, listener)
