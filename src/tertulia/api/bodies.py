@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from tertulia.api.contents import BOM, refuse_nul
+
 log = structlog.get_logger(__name__)
 
 # A name of their own: what the framework documents under the model's is often the shape in a response.
@@ -28,13 +30,14 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
 
     :raises RequestValidationError: if it is not what the model takes.
     """
-    raw = await request.body()
+    raw = (await request.body()).removeprefix(BOM)
     if raw and not is_json(request.headers.get("content-type", "")):
         raise RequestValidationError([_NO_JSON_TYPE])
     try:
         sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise RequestValidationError([_not_json(raw, str(error))]) from None
+    refuse_nul(raw, sent)
     try:
         # Validating calls back into Python for every item, so that in a thread it lets others have their turn.
         large = len(raw) > _LARGE

@@ -10,10 +10,14 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tertulia.api.errors import error_response
 
+_EXPOSED: Final = ("x-request-id", "retry-after", "x-should-retry", "allow", "accept-encoding", "x-tertulia-busy")
 _LOCAL_NAMES: Final = frozenset({"localhost"})
 
 
@@ -47,6 +51,21 @@ class BrowserMiddleware:
                 "Add the origin to TERTULIA_CORS_ORIGINS, or set TERTULIA_API_KEY."
             )
         return None
+
+
+class PagesMiddleware(CORSMiddleware):
+    """Lets pages of the allowed origins read every reply, also of refusals and failures, and the headers they need."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        super().__init__(app, tuple(origins), ["*"], ["*"], expose_headers=_EXPOSED)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        origin = request_headers["origin"]
+        if self.is_allowed_origin(origin):
+            return super().preflight_response(request_headers)
+        return error_response(
+            403, f"Pages of '{origin[:200]}' may not call this server. Add the origin to TERTULIA_CORS_ORIGINS."
+        )
 
 
 def is_this_machine(name: str) -> bool:

@@ -5,7 +5,6 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
@@ -33,7 +32,8 @@ from tertulia.api import (
     unsupported,
 )
 from tertulia.api.auth import KeyMiddleware
-from tertulia.api.browsers import BrowserMiddleware
+from tertulia.api.browsers import BrowserMiddleware, PagesMiddleware
+from tertulia.api.contents import ContentsMiddleware
 from tertulia.api.deps import Services
 from tertulia.api.errors import GuardMiddleware
 from tertulia.api.heads import HeadMiddleware
@@ -93,18 +93,19 @@ def _routes() -> Sequence[BaseRoute]:
 def _layers(services: Services) -> list[Middleware]:
     """From the outside in."""
     settings = services.settings
-    layers = [
-        Middleware(ObservingMiddleware, telemetry=services.telemetry),
-        Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes),
-    ]
+    layers = [Middleware(ObservingMiddleware, telemetry=services.telemetry)]
+    if settings.cors_origins:
+        # Around everything that may refuse: pages are to read refusals too, and a browser's preflight has no key.
+        layers.append(Middleware(PagesMiddleware, origins=settings.cors_origins))
+    layers.append(Middleware(GuardMiddleware, max_body_bytes=settings.max_body_bytes))
     if settings.api_key is None:
         layers.append(Middleware(BrowserMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins))
-    if settings.cors_origins:
-        # Before the key is asked for: a browser's preflight carries none.
-        layers.append(
-            Middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"])
-        )
     if settings.api_key is not None:
         layers.append(Middleware(KeyMiddleware, api_key=settings.api_key))
-    layers += [Middleware(HeadMiddleware), Middleware(TrailingSlashMiddleware), Middleware(RouteMiddleware)]
+    layers += [
+        Middleware(ContentsMiddleware),
+        Middleware(HeadMiddleware),
+        Middleware(TrailingSlashMiddleware),
+        Middleware(RouteMiddleware),
+    ]
     return layers

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tertulia.api.contents import BOM, refuse_nul
 from tertulia.api.deps import services_of
 from tertulia.domain.errors import ProviderNotConfigured
 
@@ -42,7 +43,10 @@ def _complain_in_detail(body: bytes) -> None:
 
 class _StrictRequest(Request):
     async def json(self) -> Any:
-        return parsed_json(await self.body())
+        raw = (await self.body()).removeprefix(BOM)
+        sent = parsed_json(raw)
+        refuse_nul(raw, sent)
+        return sent
 
 
 class _StrictRoute(APIRoute):

@@ -1,0 +1,97 @@
+"""What is asked of every request before a route sees it: bodies that can be read, and text that can be kept."""
+
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tertulia.api.errors import error_response
+
+BOM: Final = b"\xef\xbb\xbf"
+"""Some programs begin UTF-8 with it."""
+
+_CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_NO_NUL: Final = "holds a NUL character, which no database can keep; leave it out"
+_MAX_PARAMETERS: Final = 1000
+
+
+class ContentsMiddleware:
+    """Refuses codings and character sets that are not taken, and NUL or bytes that are no text in an address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = _refusal(scope) if scope["type"] == "http" else None
+        if refused is None:
+            await self._app(scope, receive, send)
+        else:
+            await refused(scope, receive, send)
+
+
+def refuse_nul(raw: bytes, sent: Any) -> None:
+    """Refuse a body with NUL in it. Raw bytes are looked through first, because there hardly ever is one.
+
+    :raises HTTPException: naming the field.
+    """
+    if b"\\u0000" not in raw:
+        return
+    waiting: list[tuple[str, Any]] = [("", sent)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise HTTPException(422, f"'{place[1:][:200] or 'the text'}' in the body {_NO_NUL}.")
+        if isinstance(value, dict):
+            fields = cast("dict[str, Any]", value)
+            if any("\0" in name for name in fields):
+                raise HTTPException(422, f"The name of a field of '{place[1:][:200] or 'the body'}' {_NO_NUL}.")
+            waiting += [(f"{place}.{name}", item) for name, item in fields.items()]
+        elif isinstance(value, list):
+            items = cast("list[Any]", value)
+            waiting += [(f"{place}.{number}", item) for number, item in enumerate(items)]
+
+
+def _refusal(scope: Scope) -> Response | None:
+    if "\0" in scope["path"]:
+        return error_response(404, "There is nothing at an address with a NUL character in it.")
+    if (query := scope["query_string"]) and (wrong := _wrong_parameter(query)):
+        return error_response(422, wrong)
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            coding = value.decode("latin-1")[:100]
+            detail = f"A body with content-encoding '{coding}' is not taken. Send it as it is."
+            return error_response(415, detail, {"accept-encoding": "identity"})
+        if name == b"content-type" and b"charset" in value.lower() and (charset := _foreign_charset(value)):
+            return error_response(
+                415, f"The charset '{charset[:100]}' is not taken. JSON is UTF-8: send it as application/json."
+            )
+    return None
+
+
+def _foreign_charset(content_type: bytes) -> str | None:
+    for parameter in content_type.decode("latin-1").split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        charset = value.strip().strip("\"'").lower()
+        if name.strip().lower().startswith("charset") and charset not in _CHARSETS:
+            return charset
+    return None
+
+
+def _wrong_parameter(query: bytes) -> str | None:
+    if query.count(b"&") >= _MAX_PARAMETERS:
+        return f"The address has more than {_MAX_PARAMETERS} parameters. Send fewer."
+    if b"%" not in query and query.isascii() and b"\0" not in query:
+        return None
+    for pair in query.split(b"&"):
+        raw = unquote_to_bytes(pair)
+        name = next((name for name, _ in parse_qsl(pair.decode("latin-1"), keep_blank_values=True)), "")[:100]
+        shown = name.replace("\0", "")
+        if b"\0" in raw:
+            return f"'{shown}' in the query {_NO_NUL}."
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return f"'{shown}' in the query is not UTF-8; percent-encode its UTF-8 bytes."
+    return None

@@ -1,0 +1,73 @@
+"""Codings, character sets and characters that cannot be taken are refused by name, in replies that pages can read."""
+
+import dataclasses
+
+import httpx
+import pytest
+
+from tertulia.api.deps import ApiSettings
+from tertulia.api.router import build_api
+from tests.support.world import World
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("charset", ["idna", "utf-16", "utf-7", "punycode", "rot13", "zlib", "no-such"])
+async def test_another_charset_than_that_of_json_is_415(client: httpx.AsyncClient, charset: str) -> None:
+    for path in ("/v1/blocks/", "/v1/messages/search"):
+        reply = await client.post(path, content=b"{}", headers={"content-type": f"application/json; charset={charset}"})
+        assert reply.status_code == 415
+        assert charset in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "us-ascii"])
+async def test_utf_8_is_taken_with_and_without_its_mark(client: httpx.AsyncClient, charset: str) -> None:
+    body = b'{"label": "human", "value": "Ada"}'
+    for content in (body, b"\xef\xbb\xbf" + body):
+        head = {"content-type": f"application/json; charset={charset}"}
+        assert (await client.post("/v1/blocks/", content=content, headers=head)).status_code == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "deflate, gzip"])
+async def test_a_coded_body_is_415_and_told_what_is_taken(client: httpx.AsyncClient, coding: str) -> None:
+    reply = await client.post("/v1/blocks/", content=b"{}", headers=JSON | {"content-encoding": coding})
+    assert (reply.status_code, reply.headers["accept-encoding"]) == (415, "identity")
+
+
+async def test_nul_in_a_body_is_422_and_its_field_named(client: httpx.AsyncClient) -> None:
+    for path, name in (("/v1/blocks/", "value"), ("/v1/agents/", "name"), ("/v1/messages/search", "query")):
+        reply = await client.post(path, content=b'{"label": "a", "%b": "a\\u0000"}' % name.encode(), headers=JSON)
+        assert reply.status_code == 422
+        assert name in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"), [("name=%00", "name"), ("name=%ff", "name"), ("a=b&" * 1500, "1000 parameters")]
+)
+async def test_a_parameter_that_is_no_text_is_422_and_named(client: httpx.AsyncClient, query: str, words: str) -> None:
+    reply = await client.get(f"/v1/agents/?{query}")
+    assert reply.status_code == 422
+    assert words in reply.json()["detail"]
+
+
+async def test_nul_in_a_path_is_404(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/agents/a%00b")).status_code == 404
+
+
+async def test_pages_of_allowed_origins_can_read_refusals_and_their_ids(world: World) -> None:
+    settings = ApiSettings(api_key="secret", cors_origins=("https://app.example",), max_body_bytes=2000)
+    app = build_api(dataclasses.replace(world.services, settings=settings))
+    page, key = {"origin": "https://app.example"}, {"authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+        replies = {
+            401: await http.get("/v1/agents/", headers=page),
+            404: await http.get("/nowhere", headers=page | key),
+            405: await http.put("/v1/agents/", headers=page | key),
+            413: await http.post("/v1/agents/", content=b" " * 3000, headers=page | key | JSON),
+            403: await http.options("/v1/x", headers={"origin": "https://b.c", "access-control-request-method": "GET"}),
+        }
+    assert {status: reply.status_code for status, reply in replies.items()} == {status: status for status in replies}
+    assert "access-control-allow-origin" not in replies.pop(403).headers
+    for reply in replies.values():
+        assert reply.headers["access-control-allow-origin"] == "https://app.example"
+        assert "x-request-id" in reply.headers["access-control-expose-headers"]
