@@ -310,7 +310,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("bad-input.method-and-path", "server", "A wrong method is 405, an unknown path 404."),
     Requirement("bad-input.strange-ids", "server", "A strange id is 404 or 422."),
     Requirement("bad-input.unknown-model", "conversations.messages.create", "A model of a provider that is not configured is 400 and says what to set."),
-    Requirement("bad-input.null-characters", "server", "A null character is stored as it is."),
+    Requirement("bad-input.null-characters", "server", "A null character, which PostgreSQL cannot store, is 422 that names its field."),
     Requirement("bad-input.lone-surrogates", "server", "A lone surrogate is refused."),
     Requirement("bad-input.numbers-out-of-range", "server", "A number that no column can hold is 422."),
     Requirement("bad-input.endpoint-down", "conversations.messages.create", "An endpoint that is down is told with its address, and hides no other model."),
