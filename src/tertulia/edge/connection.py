@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
             self._incoming.leave()
         self._may_write.set()
         self._deadline = self._reader_deadline = math.inf
+        del self._parser  # which knows us: without that, neither has to wait for the collector of cycles
 
     def eof_received(self) -> None:
         """A client that says that it sends no more is taken to have gone, as it is by other servers."""
