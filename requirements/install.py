@@ -94,6 +94,7 @@ def setup() -> None:
     _say(4, "tertulia itself")
     _pip("--no-deps", "--no-index", "--no-build-isolation", "--no-user", "--editable", PROJECT)
     _point_from_within()
+    _run([PYTHON, "-I", "-m", "compileall", "-q", PROJECT / "src"], "the project could not be compiled")
     _say(5, "looking whether all is there")
     _run([PYTHON, "-I", DIRECTORY / "check.py", *LOCKS], "what was installed is not what the locks name")
     STAMP.write_text(json.dumps(state))

@@ -75,6 +75,10 @@ _CHILDREN = {
 }
 REMEMBERED = {name: os.environ.get(name, "") for name in (*_CHILDREN, *map(str.lower, _CHILDREN))} | _forgotten
 os.environ |= _CHILDREN | {name.lower(): value for name, value in _CHILDREN.items() if name.endswith("PROXY")}
+# Where Python was told to keep no compiled code, each of some hundred servers that tests start would compile all of it
+# anew, and each test process every test: half of all the time there is.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 GUARD = Guard()
 sys.addaudithook(GUARD)
 

@@ -105,20 +105,20 @@ def test_a_setup_that_was_interrupted_starts_over_and_one_that_is_done_is_not_ma
     monkeypatch.setattr(install, "_run", run)
     install.setup()
     assert not left.exists()
-    assert len(ran) == 5
+    assert len(ran) == 6
     assert "== 5/5" in capsys.readouterr().out
     install.setup()
-    assert len(ran) == 5
+    assert len(ran) == 6
     assert capsys.readouterr().out == ""
     # Another Python's environment is no use.
     state = json.loads((venv / ".installed").read_text(encoding="utf-8"))
     (venv / ".installed").write_text(json.dumps({**state, "python": "3.9"}), encoding="utf-8")
     install.setup()
-    assert len(ran) == 10
+    assert len(ran) == 12
     # Other pins are installed over those of before.
     (project / "requirements" / "dev.lock").write_text("", encoding="utf-8")
     install.setup()
-    assert len(ran) == 14
+    assert len(ran) == 17
 
 
 def test_every_install_is_from_a_lock_and_exact() -> None:
