@@ -164,9 +164,10 @@ def in_words(settings: Settings, error: TertuliaError) -> str:
     """Why the server cannot start, with the variable that says what it could not use."""
     if not isinstance(error, StoreUnavailable | DataDirectoryHeld):
         return str(error)
+    said = str(error).rstrip(".")
     if settings.db is not None and settings.db != EMBEDDED_PG:
-        return f"{error} It is named by TERTULIA_DB (--db)."
-    return f"{error} TERTULIA_DATA_DIR (--data-dir) chooses another place."
+        return f"{said}. It is named by TERTULIA_DB (--db)."
+    return f"{said}. TERTULIA_DATA_DIR (--data-dir) chooses another place."
 
 
 def run(settings: Settings, listener: socket.socket, parent: Parent | None = None) -> None:
