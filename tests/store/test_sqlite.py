@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -46,7 +47,7 @@ def test_the_known_revision_is_the_newest_migration() -> None:
 async def test_a_migrated_database_has_the_tables_that_statements_are_built_for(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     await (await open_sqlite(path)).close()
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         for table in metadata.tables.values():
             described = database.execute(f"PRAGMA table_info({table.name})").fetchall()
             assert {(name, bool(not_null)) for _, name, _, not_null, _, _ in described} >= {

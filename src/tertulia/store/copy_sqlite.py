@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -44,14 +44,13 @@ def open_source(path: Path) -> "SqliteSource":
     if not path.is_file():
         raise CopyFailed(f"There is no database {path}.")
     lock = _held(path)
-    try:
-        with _told(path):
-            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
-            connection.execute("BEGIN")
-            check_revision(_revision(connection), str(path), f"sqlite:///{path}")
-    except BaseException:
-        lock.release()
-        raise
+    with ExitStack() as opened, _told(path):
+        opened.callback(lock.release)
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        opened.callback(connection.close)
+        connection.execute("BEGIN")
+        check_revision(_revision(connection), str(path), f"sqlite:///{path}")
+        opened.pop_all()  # they are the source's from here on
     return SqliteSource(path, lock, connection)
 
 
@@ -65,14 +64,13 @@ async def open_target(path: Path) -> "SqliteTarget":
         if not _is_unfinished(path):
             await (await open_sqlite(path)).close()
     lock = _held(path)
-    try:
-        with _told(path):
-            connection = sqlite3.connect(path, isolation_level=None)
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        lock.release()
-        raise
+    with ExitStack() as opened, _told(path):
+        opened.callback(lock.release)
+        connection = sqlite3.connect(path, isolation_level=None)
+        opened.callback(connection.close)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        opened.pop_all()  # they are the target's from here on
     return SqliteTarget(path, lock, connection)
 
 
