@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any, Final, TypeVar
 
-import structlog
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
@@ -11,8 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from tertulia.api.contents import BOM, refuse_nul
-
-log = structlog.get_logger(__name__)
+from tertulia.api.wire.ignored import note
 
 # A name of their own: what the framework documents under the model's is often the shape in a response.
 _NAME: Final = "{model}-Body"
@@ -44,8 +42,7 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
         body = await asyncio.to_thread(model.model_validate, sent) if large else model.model_validate(sent)
     except ValidationError as error:
         raise RequestValidationError([_placed(problem) for problem in error.errors(include_url=False)]) from None
-    if body.model_extra:
-        log.debug("unknown_fields", path=request.url.path, fields=sorted(body.model_extra))
+    note(body.model_extra or ())
     return body
 
 

@@ -5,14 +5,21 @@ import time
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
+import structlog
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from tertulia.api.wire.ignored import HEADER, IGNORED, as_header, note
 from tertulia.ports.telemetry import RequestAnswered, RequestBegan, RequestEnded, Telemetry
 
 REQUEST_ID: Final = b"x-request-id"
 _SANE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+_log = structlog.get_logger(__name__)
+
 _NOTES: Final = "tertulia.notes"
 
 
@@ -40,11 +47,19 @@ class ObservingMiddleware:
             return
         began, notes, request_id = time.monotonic(), _Notes(), _request_id(scope)
         scope[_NOTES] = notes
+        ignored: list[str] = []
+        ignoring = IGNORED.set(ignored)
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 # A message of its own: whoever sent this one may send it again to others.
-                message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, request_id)]}
+                headers = [*message.get("headers", ()), (REQUEST_ID, request_id)]
+                if query := scope.get("query_string"):
+                    note(_unknown_parameters(notes.scope.get("route"), query))
+                if ignored:
+                    _log.warning("unknown_fields_ignored", fields=ignored)
+                    headers.append((HEADER, as_header(ignored)))
+                message = {**message, "headers": headers}
                 seconds = time.monotonic() - began
                 status = message["status"]
                 self._telemetry(
@@ -59,6 +74,7 @@ class ObservingMiddleware:
         finally:
             self._telemetry(RequestEnded())
             reset_contextvars(**bound)
+            IGNORED.reset(ignoring)
 
 
 class RouteMiddleware:
@@ -71,6 +87,24 @@ class RouteMiddleware:
         if scope["type"] == "http":
             scope[_NOTES].scope = scope
         await self._app(scope, receive, send)
+
+
+def _unknown_parameters(route: object, query: bytes) -> list[str]:
+    """Which of the query's parameters the route does not have."""
+    if not isinstance(route, APIRoute):
+        return []
+    known = _parameters(route)
+    return [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if name not in known]
+
+
+def _parameters(route: APIRoute) -> frozenset[str]:
+    found: set[str] = set()
+    parts: list[Dependant] = [route.dependant]
+    while parts:
+        part = parts.pop()
+        found.update(field.alias for field in part.query_params)
+        parts += part.dependencies
+    return frozenset(found)
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
-import structlog
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,22 +17,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, to_json
 
+from tertulia.api.wire.ignored import note
 from tertulia.domain.json_values import MAX_DEPTH, MAX_SIZE, complaint
-
-log = structlog.get_logger(__name__)
 
 
 class RequestModel(BaseModel):
-    """A part of a request. Fields nobody knows are refused, never ignored."""
+    """A part of a request all of which has to reach somebody: fields nobody knows are refused."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class BodyModel(RequestModel):
-    """The body of an operation.
+    """The body of an operation, or a part of one.
 
     Clients of other releases of the API send fields that this one does not have. Those are let through, as the retired
-    server did, and named in the log; a field that is known and cannot be honoured is refused.
+    server did, and named in the reply and the log; a field that is known and cannot be honoured is refused.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -42,9 +40,7 @@ class BodyModel(RequestModel):
     @classmethod
     def _name_the_unknown(cls, body: Any) -> Any:
         if isinstance(body, dict):
-            unknown = sorted(set(map(str, cast("dict[Any, Any]", body))) - cls.model_fields.keys())
-            if unknown:
-                log.warning("unknown_fields_ignored", body=cls.__name__, fields=unknown[:20])
+            note(name for name in cast("dict[Any, Any]", body) if name not in cls.model_fields)
         return cast("Any", body)
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from msgspec import structs
 from pydantic import Field
 
-from tertulia.api.wire.common import STORED, Name, PositiveCount, RequestModel, ResponseModel, Text
+from tertulia.api.wire.common import STORED, BodyModel, Name, PositiveCount, ResponseModel, Text
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain.agents import CompactionSettings
 from tertulia.engine.compacting import Compacted
 
 
-class CompactionSettingsBody(RequestModel):
+class CompactionSettingsBody(BodyModel):
     mode: Literal["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"] | None = None
     model: Name | None = None
     model_settings: ModelSettingsBody | None = None
@@ -21,7 +21,7 @@ class CompactionSettingsBody(RequestModel):
     sliding_window_percentage: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class SummarizeBody(RequestModel):
+class SummarizeBody(BodyModel):
     """``compaction_settings`` stand in place of the agent's, field by field, this once."""
 
     compaction_settings: CompactionSettingsBody | None = None
@@ -31,7 +31,7 @@ class CompactBody(SummarizeBody):
     agent_id: Name | None = None
 
 
-class CompactionUndoBody(RequestModel):
+class CompactionUndoBody(BodyModel):
     agent_id: Name | None = None
 
 

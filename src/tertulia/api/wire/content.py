@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from tertulia.api.wire.common import MAX_NAME, Listed, Name, Text
+from tertulia.api.wire.common import MAX_NAME, BodyModel, Listed, Name, Text
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
 
@@ -15,10 +15,8 @@ MAX_PARTS: Final = 1_000
 """In one message."""
 
 
-class SentModel(BaseModel):
-    """Something inside a body that any release of a client may send: fields nobody knows are left alone."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+class SentModel(BodyModel):
+    """Something inside a body that any release of a client may send."""
 
 
 def told_apart(types: Mapping[str, str], fields: Mapping[str, str]) -> Discriminator:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, get_args
 from msgspec import structs
 from pydantic import BaseModel, Field, ValidationError
 
-from tertulia.api.wire.common import Count, Name, PositiveCount, RequestModel
+from tertulia.api.wire.common import BodyModel, Count, Name, PositiveCount
 from tertulia.api.wire.model_settings import (
     SHAPES,
     AnyModelSettings,
@@ -24,7 +24,7 @@ from tertulia.domain.errors import InvalidArgument, Unsupported
 from tertulia.domain.models import ModelCard, ModelSettings, ProviderCategory
 
 
-class LlmConfigParam(RequestModel):
+class LlmConfigParam(BodyModel):
     """``llm_config`` in a request, as an agent shows it."""
 
     model: Name

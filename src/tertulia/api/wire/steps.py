@@ -5,7 +5,7 @@ from typing import Any, Literal
 from msgspec import structs
 from pydantic import Field
 
-from tertulia.api.wire.common import Instant, JsonObject, Names, RequestModel, ResponseModel, is_none
+from tertulia.api.wire.common import BodyModel, Instant, JsonObject, Names, ResponseModel, is_none
 from tertulia.api.wire.runs import completion_details, prompt_details
 from tertulia.domain import runs
 from tertulia.domain.runs import StepStatus, StepTrace, StopReason
@@ -103,7 +103,7 @@ class ProviderTrace(ResponseModel):
     failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
 
 
-class FeedbackBody(RequestModel):
+class FeedbackBody(BodyModel):
     """``null`` or an absent field takes the feedback back; ``tags`` are replaced only when given."""
 
     feedback: Literal["positive", "negative"] | None = None

@@ -10,23 +10,23 @@ from tertulia.api.wire.common import (
     MAX_INT,
     MAX_RULES,
     STORED,
+    BodyModel,
     JsonObject,
     Listed,
     Name,
     Prose,
-    RequestModel,
     showable,
 )
 
 _Children: TypeAlias = Annotated[Listed[Name], Field(max_length=MAX_RULES)]
 
 
-class _ToolRule(RequestModel):
+class _ToolRule(BodyModel):
     tool_name: Name
     prompt_template: Prose | None = None
 
 
-class ChildArgNode(RequestModel):
+class ChildArgNode(BodyModel):
     name: Name
     args: JsonObject | None = None
 
