@@ -47,8 +47,10 @@ def main() -> int:
 
 
 def current_version() -> str:
+    """:raises NotReady: if there is none."""
     found = _VERSION.search(VERSION_FILE.read_text(encoding="utf-8"))
-    assert found is not None, VERSION_FILE
+    if found is None:
+        raise NotReady(f"{VERSION_FILE} has no version.")
     return found[0]
 
 

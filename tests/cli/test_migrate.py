@@ -128,8 +128,8 @@ def every_answer(url: str) -> dict[str, bytes]:
 
 def _pages(ask: Any, path: str) -> list[str]:
     """The ids of a list, which is asked for at once, and in both orders by pages of two."""
-    whole: list[dict[str, str]] = ask(path, limit=1000)
-    if not all("id" in one for one in whole):
+    whole: list[dict[str, str]] | int = ask(path, limit=1000)
+    if isinstance(whole, int) or not all("id" in one for one in whole):
         return []
     for order in ("asc", "desc"):
         after = None

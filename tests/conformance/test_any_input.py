@@ -50,6 +50,7 @@ def ids(client: Letta, agent: AgentState) -> dict[str, str]:
         "conversation_id": conversation.id,
         "block_id": client.blocks.create(label="made", value="up").id,
         "block_label": "human",
+        "archive_id": client.archives.create(name="made").id,
         "tool_id": agent.tools[0].id,
         "tool_name": agent.tools[0].name or "",
         "message_id": client.agents.messages.list(agent.id).items[0].id,

@@ -29,7 +29,8 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 VALUES: dict[str, list[Any]] = {
     "max_output_tokens": [4321, 5432],
     "temperature": [1.0, 0.5],
-    "parallel_tool_calls": [True, False],
+    # Not the value in force first: to set that changes nothing, and is sent no other way than before.
+    "parallel_tool_calls": [False, True],
     "strict": [True, False],
     "thinking.budget_tokens": [2048],
     "thinking.clear_thinking": [True, False],

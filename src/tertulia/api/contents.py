@@ -13,7 +13,7 @@ BOM: Final = b"\xef\xbb\xbf"
 """Some programs begin UTF-8 with it."""
 
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-_NO_NUL: Final = "holds a NUL character, which no database can keep; leave it out"
+_NO_NUL: Final = "holds a NUL character (U+0000), which no database can keep; leave it out"
 _MAX_PARAMETERS: Final = 1000
 
 
@@ -50,7 +50,7 @@ def refuse_nul(raw: bytes, sent: Any) -> None:
             waiting += [(f"{place}.{name}", item) for name, item in fields.items()]
         elif isinstance(value, list):
             items = cast("list[Any]", value)
-            waiting += [(f"{place}.{number}", item) for number, item in enumerate(items)]
+            waiting += [(f"{place}[{number}]", item) for number, item in enumerate(items)]
 
 
 def _refusal(scope: Scope) -> Response | None:

@@ -175,5 +175,11 @@ BEYOND_THE_SDK: Final = (
     ("POST", "/v1/providers/{provider_id}/check", "check_existing_provider"),
     ("PATCH", "/v1/providers/{provider_id}/refresh", "refresh_provider_models"),
     ("GET", "/v1/health/ready", "check_readiness"),
+    ("GET", "/v1/agents/{agent_id}/core-memory", "retrieve_agent_memory"),
+    ("GET", "/v1/agents/count", "count_agents"),
+    ("GET", "/v1/blocks/count", "count_blocks"),
+    ("GET", "/v1/tools/count", "count_tools"),
+    ("GET", "/v1/runs/active", "list_active_runs"),
+    ("GET", "/v1/jobs", "list_jobs"),
 )
 """Operations of ours, and of Letta's that its SDK does not have: method, path and operation id."""
