@@ -28,7 +28,7 @@ from tertulia.engine.reply import Reply
 from tertulia.ports.provider import Finished, ModelRequest, Piece, Provider, TextPiece
 from tertulia.providers.adapters import make_adapter
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.store.live_run import LiveRun
+from tertulia.store.live_run import LiveRun, Where
 
 FEW, MANY = 100, 2_100
 FEW_PACED, MANY_PACED = 50, 250
@@ -180,11 +180,12 @@ def _encode(events: Sequence[Event]) -> None:
 
 async def _tell(events: Sequence[Event]) -> None:
     """Through the live log, to a reader who takes each event as it comes, and made ready for the store in batches."""
-    log = LiveRun(new_run_id(), 1, 0, wants_flush=lambda: None, closed=lambda _run: None)
+    log = LiveRun(new_run_id(), 1, 0, wants_flush=lambda _now: None, closed=lambda _run: None)
     seen = 0
     for number, event in enumerate(events):
         log.append(event)
-        seen += len(log.shown_after(seen))
+        shown = log.after(seen, mine=True)
+        seen += 0 if isinstance(shown, Where) else len(shown)
         if number % _BATCH == 0:
             log.stored(log.flushable())
     if seen < len(events):

@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from tertulia.api.clients import outlasts
 from tertulia.api.errors import run_failure_response
-from tertulia.api.wire.frames import INTERRUPTED, StopReasonFrame, UsageFrame, encode, usage_frame
+from tertulia.api.wire.frames import StopReasonFrame, UsageFrame, encode, usage_frame
 from tertulia.api.wire.messages import WireMessage
 from tertulia.api.wire.presenter import Presenter
-from tertulia.domain.errors import StoreUnavailable
+from tertulia.domain.errors import StreamInterrupted
 from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, Run, Usage
 from tertulia.engine.fold import joined
@@ -91,7 +91,7 @@ class _Gathering:
 
     def response(self) -> Response:
         if not self._ended:
-            raise StoreUnavailable(INTERRUPTED, run_id=self._run_id)
+            raise StreamInterrupted(self._run_id)
         failed = self._failed
         if failed is not None:
             return run_failure_response(failed.error_type, failed.message, failed.detail, failed.retry_after)

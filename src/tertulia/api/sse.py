@@ -10,11 +10,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tertulia.api.clients import outlasts
 from tertulia.api.wire.frames import Frames
+from tertulia.domain.errors import TertuliaError
 from tertulia.domain.events import Ended, Event
 from tertulia.domain.runs import RequestConfig, Run
 from tertulia.engine.fold import Joiner
 from tertulia.engine.runs import Runs
 from tertulia.ports.event_log import Numbered
+from tertulia.ports.rounds import turn
 
 PING_SECONDS: Final = 20.0
 """How often a stream gives a sign of life when asked to; clients give up after 60 seconds of silence."""
@@ -24,6 +26,10 @@ _HEADERS: Final = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # proxies pass frames on at once
 )
+
+_AT_ONCE: Final = 64
+_FEW: Final = 8
+"""Events that are encoded at once; and how many are too few to share the event loop for."""
 
 
 class EventStream(Response):
@@ -62,17 +68,28 @@ class EventStream(Response):
             await self._runs.abandon(self._run)
 
     async def _write(self, send: Send) -> None:
-        async with aclosing(self._runs.follow(self._run.id)) as batches:
-            async for batch in batches:
-                frames = self._frames.encode(self._events(batch))
-                self._ended = isinstance(batch[-1][1], Ended)
-                if frames or self._ended:
-                    await send(_body(frames, more_body=not self._ended))
-        if not self._ended:  # this server stops, and the run goes on without it
+        interrupted: TertuliaError | None = None
+        try:
+            async with aclosing(self._runs.follow(self._run.id)) as batches:
+                async for batch in batches:
+                    await self._write_batch(batch, send)
+        except TertuliaError as error:  # this server stops, or its database does not answer: the run goes on without it
+            interrupted = error
+        if not self._ended:
             self._ended = True
-            await send(_body(self._frames.broken_off(), more_body=False))
+            await send(_body(self._frames.broken_off(interrupted), more_body=False))
 
-    def _events(self, batch: Sequence[Numbered]) -> Iterable[Event]:
+    async def _write_batch(self, batch: Sequence[Numbered], send: Send) -> None:
+        for start in range(0, len(batch), _AT_ONCE):
+            events = batch[start : start + _AT_ONCE] if len(batch) > _AT_ONCE else batch
+            if len(batch) > _FEW:
+                await turn()
+            frames = self._frames.encode(self._whole(events))
+            self._ended = isinstance(events[-1][1], Ended)
+            if frames or self._ended:
+                await send(_body(frames, more_body=not self._ended))
+
+    def _whole(self, batch: Sequence[Numbered]) -> Iterable[Event]:
         whole = batch if self._joiner is None else self._joiner.push(batch)
         return [event for _, event in whole]
 

@@ -141,6 +141,17 @@ class StoreUnavailable(TertuliaError):
     """The database cannot be reached or is shutting down; nothing was written."""
 
 
+class StreamInterrupted(StoreUnavailable):
+    """A run could not be read to its end. ``why`` is what befell the store; without it the server is stopping."""
+
+    def __init__(self, run_id: str, why: str | None = None) -> None:
+        super().__init__(
+            f"{why or 'The server is stopping.'} The run is not lost: it goes on, and can be read again in a moment.",
+            run_id=run_id,
+        )
+        self.run_id = run_id
+
+
 class LeaseLost(TertuliaError):
     """Another worker took the run over; nothing of this one's was written."""
 
@@ -243,6 +254,16 @@ class ProviderBadRequest(ProviderError):
 
 class ProviderModelNotFound(ProviderBadRequest):
     """The provider does not know the model."""
+
+
+class ProviderReplyTooLong(ProviderError):
+    """The reply has no end, or no sensible one."""
+
+    def __init__(self, name: str, chars: int, pieces: int) -> None:
+        super().__init__(
+            f"{name} sent a reply without an end: more than {chars:,} characters or {pieces:,} pieces. Look what it "
+            "sends, or limit the length of its replies (max_tokens).",
+        )
 
 
 class ProviderContentFiltered(ProviderError):

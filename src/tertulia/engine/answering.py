@@ -209,17 +209,20 @@ class Answering:
 
     async def _end_plainly(self, turn: Turn, ending: Ending) -> bool:
         """End a run whose end could not be stored as it should be: its conversation may be gone."""
-        for event in last_events(ending):
-            turn.log.append(event)
+        await turn.log.settle()
+        chunk = turn.log.stage(*last_events(ending))
         try:
-            await self._store.write(partial(end_plainly, turn.run, turn.token, ending))
+            await self._store.write(partial(end_plainly, turn.run, turn.token, ending, chunk))
         except NotFound:
             _log.info("run_deleted", run_id=turn.run.id)
+            turn.log.stored(chunk)  # there is nothing of it to be durable, and its readers are told all the same
         except LeaseLost:
             return False
         except StoreUnavailable as error:
             self._drop(turn, error)
             return False
+        else:
+            turn.log.stored(chunk)
         self._telemetry(RunEnded(ended(turn.run, ending)))
         return True
 
@@ -229,4 +232,5 @@ class Answering:
         _log.warning("run_lost", run_id=active.turn.run.id, token=active.turn.token)
 
     def _drop(self, turn: Turn, error: Exception) -> None:
+        turn.log.give_up(str(error))
         self.drop(turn.run.id, turn.token, error)

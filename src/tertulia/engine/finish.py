@@ -71,10 +71,12 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
     return run
 
 
-def end_plainly(run: Run, token: int, ending: Ending, tx: Transaction) -> None:
-    """End a run that could not be ended with all its details."""
+def end_plainly(run: Run, token: int, ending: Ending, told: EventChunk | None, tx: Transaction) -> None:
+    """End a run that could not be ended with all its details; ``told`` is what its readers are told of that."""
     tx.runs.hold(run.id, token)
     tx.runs.update(ended(run, ending))
+    if told is not None:
+        tx.events.append(run.id, told)
 
 
 def mark_ended(run: Run, ending: Ending, tx: Transaction) -> None:

@@ -18,7 +18,7 @@ from tertulia.engine.compacting import METADATA, Compacting, begin_compaction
 from tertulia.engine.compaction import Compactor
 from tertulia.engine.compiling import refreshed
 from tertulia.engine.endings import CRASHED, Ending, deadly, failure
-from tertulia.engine.finish import chunk_after, end_plainly, ended
+from tertulia.engine.finish import chunk_after, end_plainly, ended, last_events
 from tertulia.engine.history import Histories
 from tertulia.engine.loop import Loop
 from tertulia.engine.precedence import choose
@@ -135,7 +135,7 @@ class Launcher:
     async def _give_up(self, claim: Claim, ending: Ending) -> None:
         run = claim.run
         try:
-            await self._store.write(partial(end_plainly, run, claim.token, ending))
+            await self._store.write(partial(_end_unable, run, claim.token, ending))
         except StoreUnavailable as error:
             self._answering.drop(run.id, claim.token, error)
         except (NotFound, LeaseLost) as error:
@@ -193,3 +193,7 @@ class Launcher:
         for message in returns:
             log.append(MessageAdded(message))
         return log
+
+
+def _end_unable(run: Run, token: int, ending: Ending, tx: Transaction) -> None:
+    end_plainly(run, token, ending, chunk_after(tx.events.last(run.id), last_events(ending)), tx)

@@ -24,6 +24,7 @@ from tertulia.domain.runs import FailedTry, StopReason
 from tertulia.engine.compaction import Compactor, Room
 from tertulia.engine.endings import Ending
 from tertulia.engine.images import Images
+from tertulia.engine.intake import Intake
 from tertulia.engine.model_call import ModelCall
 from tertulia.engine.steps import StepRecord, failed_try
 from tertulia.engine.tool_calls import return_message, returned, run_calls
@@ -180,16 +181,21 @@ async def _ask(turn: Turn, step: StepRecord) -> None:
 
 
 async def _read(turn: Turn, step: StepRecord, call: ModelCall) -> None:
+    intake = Intake(turn.provider.name)
     async with aclosing(turn.provider.stream(step.request)) as events:
         async for event in events:
             if isinstance(event, Retrying):
                 step.retried(event)
                 call.retried(event)
                 continue
-            delta = step.reply.push(event)
-            if delta is not None:
-                turn.log.append(delta)
+            for piece in intake.take(event):
+                delta = step.reply.push(piece)
+                if delta is None:
+                    continue
+                turn.log.append(delta, intake.chars)
                 turn.faults("during_stream")
+                if turn.log.full:
+                    await turn.log.room()  # the model is not read from meanwhile, and waits as well
                 if call.silent:
                     call.speaks()
                     if turn.ttft_ns is None:

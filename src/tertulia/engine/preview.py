@@ -85,8 +85,12 @@ class _Rehearsed(Exception):
 class _Silent:
     """A log of nothing."""
 
-    def append(self, event: Event) -> None:
+    full = False
+
+    def append(self, event: Event, chars: int = 0) -> None:
         """Keep nothing."""
+
+    async def room(self) -> None: ...
 
     async def settle(self) -> None: ...
 
@@ -101,6 +105,9 @@ class _Silent:
 
     def lose(self) -> None:
         """There is nothing to lose."""
+
+    def give_up(self, why: str) -> None:
+        """Nobody reads."""
 
     def close(self) -> None:
         """Nobody reads."""

@@ -18,6 +18,7 @@ from tertulia.engine.chores import Chores
 from tertulia.engine.compacting import Compacted
 from tertulia.engine.endings import ABANDONED, CANCELLED, Ending, failure
 from tertulia.engine.history import Histories
+from tertulia.engine.in_order import in_order
 from tertulia.engine.launching import Launcher
 from tertulia.engine.preparing import Turns, new_run
 from tertulia.engine.queue import end_waiting, enqueue
@@ -109,7 +110,7 @@ class Runs:
 
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The run's events after the sequence id, then those to come; see :class:`EventLog`."""
-        return self._events.follow(run_id, after)
+        return in_order(self._events.follow(run_id, after), run_id, after)
 
     @contextmanager
     def reading(self, run_id: str) -> Generator[None]:
@@ -221,7 +222,7 @@ class Runs:
             return False
         self._signals.publish("cancel", [run_id])
         await self._look_after_dropped()
-        async with aclosing(self._events.follow(run_id, last)) as batches:
+        async with aclosing(self.follow(run_id, last)) as batches:
             async for _ in batches:
                 pass
         return True

@@ -19,6 +19,7 @@ from tertulia.domain.errors import ContextTooLong, InvalidArgument, ProviderErro
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, Role, SummaryMethod, TextPart
 from tertulia.domain.models import ModelCard, ModelSettings
+from tertulia.engine.intake import Intake
 from tertulia.engine.model_call import ModelCall
 from tertulia.ports.provider import Finished, ModelRequest, Provider, Retrying, TextPiece
 from tertulia.ports.telemetry import Telemetry
@@ -155,12 +156,15 @@ class Summarizer:
 
     async def _read(self, request: ModelRequest, call: ModelCall) -> str:
         text: list[str] = []
+        intake = Intake(self.provider.name)
         async with aclosing(self.provider.stream(request)) as events:
             async for event in events:
+                if isinstance(event, Retrying):
+                    call.retried(event)
+                    continue
+                intake.take(event)
                 if isinstance(event, TextPiece):
                     text.append(event.text)
-                elif isinstance(event, Retrying):
-                    call.retried(event)
                 elif isinstance(event, Finished):
                     call.finished = event
                     self._tokens += event.usage.total_tokens if event.usage else 0

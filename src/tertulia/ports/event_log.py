@@ -13,8 +13,24 @@ Numbered: TypeAlias = tuple[int, Event]
 class RunLog(Protocol):
     """The writing end of one run's events; there is one writer."""
 
-    def append(self, event: Event) -> None:
-        """Number the event and show it to the readers at once. It is stored a little later, or with the next stage."""
+    def append(self, event: Event, chars: int = 0) -> None:
+        """Number the event and show it to the readers at once. It is stored a little later, or with the next stage.
+
+        ``chars`` is about how much text is in it.
+        """
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is not stored yet that nothing more should be appended before there is ``room``."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the store has caught up.
+
+        :raises StoreUnavailable: if it does not for long.
+        :raises LeaseLost: if another worker has the run.
+        """
         ...
 
     async def settle(self) -> None:
@@ -44,6 +60,10 @@ class RunLog(Protocol):
         """Say that another worker has the run: nothing more is stored, and readers here are let go."""
         ...
 
+    def give_up(self, why: str) -> None:
+        """Say that the store does not take what was told: readers are told ``why`` when the log is closed."""
+        ...
+
     def close(self) -> None:
         """Let go of the log: nothing will follow from here. Readers that are behind still get all of it."""
         ...
@@ -60,10 +80,12 @@ class EventLog(Protocol):
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The events after ``after`` in order, then those to come, until the run's ``Ended``.
 
-        Each item is all the events that were there when it was asked for, never empty. It ends without ``Ended`` when
-        this process stops, or the run was taken from it: the run goes on, and can be followed elsewhere.
+        Each item is some events that were there when it was asked for, never none, the very next one first. After the
+        run's end there is nothing to follow.
 
         :raises NotFound: if no event of such a run was ever kept.
+        :raises StreamInterrupted: where it cannot go on to the end: this process stops, or the run was taken from it,
+            or what was shown could not be stored. The run goes on, and can be followed again from its beginning.
         """
         ...
 

@@ -332,7 +332,9 @@ class Steps(Protocol):
 
 class Events(Protocol):
     def append(self, run_id: str, chunk: EventChunk, token: int | None = None) -> None:
-        """Store a chunk.
+        """Store a chunk. One that begins with the same event takes the place of what was stored of it.
+
+        So it can be stored again, with what came after it, where it is not known whether it was.
 
         :raises NotFound: if there is no such run.
         :raises LeaseLost: if the run has another fencing token than the given one.
@@ -347,8 +349,11 @@ class Events(Protocol):
         """The sequence id of the last event that is stored; 0 for none."""
         ...
 
-    def after(self, run_id: str, seq: int) -> list[EventChunk]:
-        """The chunks that hold events after ``seq``, in order; the first may begin before it."""
+    def after(self, run_id: str, seq: int, within: int | None = None, limit: int | None = None) -> list[EventChunk]:
+        """The chunks that hold events after ``seq``, in order; the first may begin before it.
+
+        With ``within`` only those that begin among the next so many events, with ``limit`` at most so many.
+        """
         ...
 
     def kept(self, run_id: str) -> bool:

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from tertulia.domain.errors import ProviderError, ProviderMalformedReply
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
+from tertulia.ports.rounds import turn
 from tertulia.providers import setting_rules
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
@@ -161,6 +162,7 @@ class Adapter(ABC):
                 try:
                     async with _not_too_deep(self.name), aclosing(self.attempt(call)) as batches:
                         async for events in batches:
+                            await turn()  # a reply that is there all at once is still read in slices
                             for event in events:
                                 started = True
                                 yield event

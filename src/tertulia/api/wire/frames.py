@@ -9,12 +9,11 @@ import msgspec
 from tertulia.api.wire.messages import EventMessage, WireMessage, WireType
 from tertulia.api.wire.presenter import Presenter
 from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import StreamInterrupted, TertuliaError
 from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, StopReason
 
 DONE = b"data: [DONE]\n\n"
-
-INTERRUPTED = "The server is stopping. The run is not lost: it goes on, and can be read again in a moment."
 
 _SKIPPED = 1000
 """How many numbers are left out where a run was taken over: more than a reader is ever ahead of the store."""
@@ -90,9 +89,13 @@ class Frames:
         """The frames of some events, which go on where the last ones ended."""
         return b"".join([self._frame(event) for event in events])
 
-    def broken_off(self) -> bytes:
-        """What a reader is told when the stream ends before the run does."""
-        failed = Failed("stream_interrupted", INTERRUPTED, f"Read the run {self._run_id} again from where you are.")
+    def broken_off(self, error: TertuliaError | None) -> bytes:
+        """What a reader is told when the stream ends before the run does, and why."""
+        interrupted = (
+            error if isinstance(error, StreamInterrupted) else StreamInterrupted(self._run_id, error and error.message)
+        )
+        detail = f"Read the run {self._run_id} again from where you are."
+        failed = Failed("stream_interrupted", interrupted.message, detail)
         return b"event: error\n" + _data(_error_frame(self._run_id, failed))
 
     def keep_alive(self) -> bytes:

@@ -33,7 +33,7 @@ _MARK: Final = """
     ON CONFLICT (connection) DO UPDATE SET mark = excluded.mark, made_at = now()
 """
 _FREE: Final = "pg_try_advisory_xact_lock(hashtextextended(?, 0))"
-_TABLES: Final = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(\w+)")
+_TABLES: Final = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!SET\b)(\w+)")
 
 
 class NeedsSnapshot(BaseException):
