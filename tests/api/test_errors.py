@@ -29,6 +29,7 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.Unsupported: 501,
     domain.StoreUnavailable: 503,
     domain.ServerBusy: 503,
+    domain.StreamInterrupted: 503,
     domain.LeaseLost: 503,
     domain.DataDirectoryHeld: 503,
     domain.CopyFailed: 500,  # of the command line alone
@@ -46,6 +47,7 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.ProviderFailed: 502,
     domain.ProviderModelNotFound: 502,
     domain.ProviderContentFiltered: 502,
+    domain.ProviderReplyTooLong: 502,
     domain.ContextTooLong: 502,
     domain.SystemPromptTooLong: 502,
 }

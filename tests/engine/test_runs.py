@@ -9,7 +9,7 @@ import pytest
 from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
 from tertulia.context.pairing import is_paired
-from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited, StoreUnavailable
+from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited, StoreUnavailable, StreamInterrupted
 from tertulia.domain.events import Ended, Failed, MessageAdded, RunStarted, Stopped, TextDelta, UsageReported
 from tertulia.domain.messages import TextPart
 from tertulia.engine.agents import AgentDraft
@@ -295,7 +295,8 @@ async def test_when_the_store_could_not_take_a_runs_end_it_is_answered_again_whe
         with pytest.raises(ConversationBusy):
             await world.send(agent.id, "two")
         # What this reader was shown was never stored, so it is let go and has to read again.
-        assert (await reading)[-1] != Ended()
+        with pytest.raises(StreamInterrupted, match="The disk is full"):
+            await reading
         assert (await world.events(run.id))[-1] == Ended()
     assert (await world.run(run.id)).status == "completed"
     await world.send(agent.id, "two")
