@@ -18,6 +18,7 @@ from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.telemetry import Telemetry
 from tertulia.store.sqlite import open_sqlite
 from tests.support.databases import remove_shared_directory
+from tests.support.module_state import ModuleState
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.world import World
 
@@ -112,6 +113,17 @@ def logs_of_commands_stay_theirs(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(structlog, "configure", configure_for_now)
     yield
     structlog.reset_defaults()
+
+
+_STATE = ModuleState()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_in_modules() -> Iterator[None]:
+    """What one request leaves in a module the next one finds. A look takes about a millisecond."""
+    _STATE.look()
+    yield
+    assert not (changed := _STATE.look()), f"left changed: {', '.join(changed)}"
 
 
 @pytest.fixture
