@@ -183,6 +183,16 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(meter._lengths) == 10
 
 
+def test_models_that_a_client_makes_up_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_MODELS_KEPT", 10)
+    meter = TokenMeter()
+    for number in range(100):
+        meter.observe(MODEL, 100, 300)  # asked all the time
+        meter.observe(f"box/{number}", 100, 300)
+    assert len(meter._corrections) == 10
+    assert meter.estimate(MODEL, texts(1)) > meter.estimate("box/0", texts(1))  # which was forgotten
+
+
 def test_estimating_loads_no_encoding() -> None:
     code = (
         "import sys; from tertulia.context.budget import TokenMeter; "

@@ -27,7 +27,7 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.chat_encoding import FragmentCache
+from tertulia.providers.chat_encoding import ENTRY_BYTES, FragmentCache
 from tests.support.chat_bodies import body_of, provider, settings
 from tests.support.tool_specs import ANYTHING, SEARCH
 
@@ -292,16 +292,31 @@ def test_a_message_is_encoded_once() -> None:
 
 
 def test_what_is_kept_is_bounded_and_the_least_used_goes_first() -> None:
-    cache = FragmentCache(80)
+    cache = FragmentCache(8 * (10 + ENTRY_BYTES))
     for name in "abcdefgh":
         cache.put(name, b"x" * 10)
     assert cache.get("a")
     cache.put("i", b"x" * 10)
     assert cache.get("b") is None
     assert cache.get("a")
-    cache.put("large", b"x" * 79)
+    cache.put("large", b"x" * 8 * ENTRY_BYTES)
     assert cache.get("large") is None
     assert len(cache) == 8
+
+
+def test_messages_with_nothing_to_send_take_memory_too() -> None:
+    cache = FragmentCache(10 * ENTRY_BYTES)
+    for number in range(100):
+        cache.put(f"message-{number}", b"")
+    assert len(cache) == 10
+
+
+def test_a_message_that_is_kept_again_is_counted_once() -> None:
+    cache = FragmentCache(10 * ENTRY_BYTES)
+    for _ in range(100):
+        cache.put("a", b"x")
+    cache.put("b", b"")
+    assert (cache.get("a"), len(cache)) == (b"x", 2)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ Only a request that comes close to the window is worth counting, and then in a t
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -31,7 +32,9 @@ _BYTES_PER_TOKEN: Final = 4
 _TOKENS_PER_MESSAGE: Final = 4  # the marks around each
 _TOKENS_PER_PART: Final = 3  # ids and names of calls and returns
 _TOKENS_PER_IMAGE: Final = 1_000
-_KEPT: Final = 100_000  # messages
+_KEPT: Final = 30_000  # messages; 300 bytes each
+_MODELS_KEPT: Final = 1_000
+"""Corrections; where an endpoint takes any name for a model, a client can name as many as it likes."""
 _SMOOTHING: Final = 0.3
 _EXTREMES: Final = (0.2, 5.0)
 """Corrections beyond these are mistakes of a provider's counting, such as leaving out what its cache held."""
@@ -39,14 +42,16 @@ _EXTREMES: Final = (0.2, 5.0)
 _NEAR: Final = 0.75
 """The part of the window from which on an estimate is not trusted."""
 
+N = TypeVar("N", int, float)
+
 
 class TokenMeter:
     """Estimates of requests, one correction for each model. Made for one thread."""
 
     def __init__(self) -> None:
-        self._lengths: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-        self._corrections: dict[str, float] = {}
+        self._lengths: OrderedDict[str, int] = OrderedDict()
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._corrections: OrderedDict[str, float] = OrderedDict()
 
     def estimate(
         self, model: str, messages: Sequence[Message], *, system: str = "", tools: Sequence[ToolSpec] = ()
@@ -66,7 +71,9 @@ class TokenMeter:
         factor = min(max(actual / estimated, _EXTREMES[0]), _EXTREMES[1])
         known = self._corrections.get(model)
         correction = factor if known is None else known * factor**_SMOOTHING
-        self._corrections[model] = min(max(correction, _EXTREMES[0]), _EXTREMES[1])
+        correction = min(max(correction, _EXTREMES[0]), _EXTREMES[1])
+        _keep(self._corrections, model, correction, _MODELS_KEPT)
+        self._corrections.move_to_end(model)
 
     async def measure(
         self,
@@ -89,7 +96,7 @@ class TokenMeter:
 
     def _measured(self, message: Message) -> int:
         length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _shown(message)))
-        _keep(self._lengths, message.id, length)
+        _keep(self._lengths, message.id, length, _KEPT)
         return length
 
     def _count(self, messages: Sequence[Message], system: str, tools: Sequence[ToolSpec]) -> int:
@@ -98,7 +105,7 @@ class TokenMeter:
             count = self._counts.get(message.id)
             if count is None:
                 count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _shown(message)))
-                _keep(self._counts, message.id, count)
+                _keep(self._counts, message.id, count, _KEPT)
             total += count
         return total
 
@@ -108,10 +115,10 @@ def _shown(message: Message) -> tuple[Part, ...]:
     return () if message.role == "approval" else message.content
 
 
-def _keep(kept: dict[str, int], message_id: str, value: int) -> None:
-    kept[message_id] = value
-    if len(kept) > _KEPT:
-        del kept[next(iter(kept))]
+def _keep(kept: OrderedDict[str, N], key: str, value: N, limit: int) -> None:
+    kept[key] = value
+    if len(kept) > limit:
+        kept.popitem(last=False)
 
 
 def _part_bytes(part: Part) -> int:

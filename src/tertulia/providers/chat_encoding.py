@@ -46,8 +46,12 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _encode: Final = msgspec.json.Encoder().encode
 
 
+ENTRY_BYTES: Final = 320
+"""What a kept message takes beside its encoded bytes: the id, two objects' heads, a place in the order."""
+
+
 class FragmentCache:
-    """Encoded messages by id, the least recently used thrown out first, bounded by bytes."""
+    """Encoded messages by id, the least recently used thrown out first, bounded by the memory they take."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -66,11 +70,14 @@ class FragmentCache:
     def put(self, message_id: str, fragment: bytes) -> None:
         if len(fragment) > self._max_bytes // 8:  # a few large images would throw out everything else
             return
+        before = self._fragments.pop(message_id, None)
+        if before is not None:
+            self._bytes -= len(before) + ENTRY_BYTES
         self._fragments[message_id] = fragment
-        self._bytes += len(fragment)
+        self._bytes += len(fragment) + ENTRY_BYTES
         while self._bytes > self._max_bytes:
             _, dropped = self._fragments.popitem(last=False)
-            self._bytes -= len(dropped)
+            self._bytes -= len(dropped) + ENTRY_BYTES
 
 
 class ChatEncoder:
