@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -92,11 +93,13 @@ def root_address(url: str) -> str:
     return plain_address(url).removesuffix("/v1")
 
 
-ADDRESSES: Final[dict[Address, Callable[[str], str]]] = {
-    "versioned": versioned_address,
-    "root": root_address,
-    "plain": plain_address,
-}
+ADDRESSES: Final[Mapping[Address, Callable[[str], str]]] = MappingProxyType(
+    {
+        "versioned": versioned_address,
+        "root": root_address,
+        "plain": plain_address,
+    }
+)
 """How each kind of base URL is checked and brought into its form."""
 
 VersionedUrl = Annotated[str, AfterValidator(versioned_address)]

@@ -30,7 +30,7 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     """
     raw = (await request.body()).removeprefix(BOM)
     if raw and not is_json(request.headers.get("content-type", "")):
-        raise RequestValidationError([_NO_JSON_TYPE])
+        raise RequestValidationError([_no_json_type()])
     try:
         sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
     except ValueError as error:
@@ -52,12 +52,13 @@ def is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-_NO_JSON_TYPE: Final = {
-    "type": "content_type",
-    "loc": ("header", "content-type"),
-    "msg": "the body must be JSON and say so: send content-type: application/json",
-    "input": None,
-}
+def _no_json_type() -> dict[str, Any]:
+    return {
+        "type": "content_type",
+        "loc": ("header", "content-type"),
+        "msg": "the body must be JSON and say so: send content-type: application/json",
+        "input": None,
+    }
 
 
 def documented_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -37,33 +38,37 @@ from tertulia.edge.refusals import refusal_of
 log = structlog.get_logger(__name__)
 
 # An error has the status of the nearest class above it that is listed.
-STATUS: Final[dict[type[TertuliaError], int]] = {
-    InvalidArgument: 400,
-    NotFound: 404,
-    Conflict: 409,
-    Gone: 410,
-    Unprocessable: 422,
-    Unsupported: 501,
-    StoreUnavailable: 503,
-    LeaseLost: 503,
-    DataDirectoryHeld: 503,
-    ProviderAuthenticationError: 401,
-    ProviderRateLimited: 429,
-    ProviderTimeout: 504,
-    ProviderError: 502,
-    TertuliaError: 500,
-}
+STATUS: Final[Mapping[type[TertuliaError], int]] = MappingProxyType(
+    {
+        InvalidArgument: 400,
+        NotFound: 404,
+        Conflict: 409,
+        Gone: 410,
+        Unprocessable: 422,
+        Unsupported: 501,
+        StoreUnavailable: 503,
+        LeaseLost: 503,
+        DataDirectoryHeld: 503,
+        ProviderAuthenticationError: 401,
+        ProviderRateLimited: 429,
+        ProviderTimeout: 504,
+        ProviderError: 502,
+        TertuliaError: 500,
+    }
+)
 
 # The same for failures that reach a reader as an event of a run.
-RUN_FAILURE_STATUS: Final[dict[str, int]] = {
-    "llm_authentication": 401,
-    "llm_rate_limit": 429,
-    "llm_timeout": 504,
-    "llm_error": 502,
-    "internal_error": 500,
-    "conflict": 409,
-    "invalid_request": 400,
-}
+RUN_FAILURE_STATUS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "llm_authentication": 401,
+        "llm_rate_limit": 429,
+        "llm_timeout": 504,
+        "llm_error": 502,
+        "internal_error": 500,
+        "conflict": 409,
+        "invalid_request": 400,
+    }
+)
 
 _ERRORS_TOLD: Final = 20
 _UNAVAILABLE: Final = 503
@@ -86,7 +91,7 @@ def error_response(status: int, detail: str, headers: Mapping[str, str] | None =
 
 # The official SDKs repeat a request that failed with 409 or 5xx unless this tells them not to. Here the message is
 # stored and its run is over, or the answer would be the same: a repetition would be a second message, or a wait.
-_NOT_AGAIN: Final = {"x-should-retry": "false"}
+_NOT_AGAIN: Final = MappingProxyType({"x-should-retry": "false"})
 
 _SAME_AGAIN: Final = (ApprovalPending, Gone, NameTaken, Unsupported)
 """Failures that a repetition of the request would meet again."""

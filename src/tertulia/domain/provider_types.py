@@ -1,6 +1,7 @@
 """The types of model providers: how each is spoken to, configured, and called by the API. A table, no behaviour."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 Dialect: TypeAlias = Literal["openai", "openai_chat", "azure", "chatgpt", "anthropic", "google", "bedrock"]
@@ -261,4 +262,4 @@ COMPATIBLE: Final = ProviderType(
     needs=("TERTULIA_ENDPOINTS",),
 )
 
-BY_PREFIX: Final = {prefix: row for row in PROVIDER_TYPES for prefix in row.prefixes}
+BY_PREFIX: Final = MappingProxyType({prefix: row for row in PROVIDER_TYPES for prefix in row.prefixes})

@@ -10,7 +10,6 @@ from tertulia.edge import refusals
 from tertulia.edge.limits import Limits
 from tertulia.edge.refusals import EXTENSION, Refusal
 
-_SPEC: Final = {"version": "3.0", "spec_version": "2.3"}
 _CHUNKED: Final = b"chunked"
 _CONTINUE: Final = b"100-continue"
 
@@ -128,7 +127,7 @@ def scope_of(
     path, raw_path, query = place
     return connection | {
         "type": "http",
-        "asgi": _SPEC,
+        "asgi": {"version": "3.0", "spec_version": "2.3"},  # each request's own, as all of its scope is
         "http_version": version,
         "method": method,
         "path": path,

@@ -4,7 +4,9 @@ It is a run so that nothing else happens in the conversation meanwhile, a cancel
 of runs shows it, with ``{"kind": "compaction"}`` as its metadata.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from tertulia.domain.agents import CompactionSettings
@@ -21,7 +23,8 @@ from tertulia.engine.loop import load_images, request_for
 from tertulia.engine.turn import Turn
 from tertulia.ports.store import Transaction
 
-METADATA: Final[dict[str, Any]] = {"kind": "compaction"}
+METADATA: Final[Mapping[str, Any]] = MappingProxyType({"kind": "compaction"})
+"""That of a run that compacts; each run has a copy."""
 
 _NOTHING: Final = "INVALID_ARGUMENT: There is nothing to compact in this conversation: it has too few messages."
 

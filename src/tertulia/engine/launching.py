@@ -103,7 +103,7 @@ class Launcher:
         """Begin to compact a conversation; what comes of it is there when the task is done."""
         seen = await self._store.read(partial(snapshot, conversation_id))
         request = SendRequest(conversation_id=conversation_id)
-        run = replace(new_run(request, seen), metadata=METADATA)
+        run = replace(new_run(request, seen), metadata=dict(METADATA))
         choices = choose(self._catalogue, seen.agent, seen.conversation, None)
         begun = await self._store.write(partial(begin_compaction, run, self.worker_id))
         turn = self._turns.turn(request, begun, seen, choices, system=seen.system.text, log=self._opened(begun))

@@ -1,5 +1,7 @@
 """``model_settings``: 17 shapes told apart by ``provider_type``, each with exactly its fields."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 from msgspec import structs
@@ -217,9 +219,9 @@ _SHAPE_CLASSES: Final[tuple[type[AnyModelSettings], ...]] = (
     OpenRouterModelSettings,
     ChatGptOAuthModelSettings,
 )
-SHAPES: Final[dict[str, type[AnyModelSettings]]] = {
-    str(shape.model_fields["provider_type"].default): shape for shape in _SHAPE_CLASSES
-}
+SHAPES: Final[Mapping[str, type[AnyModelSettings]]] = MappingProxyType(
+    {str(shape.model_fields["provider_type"].default): shape for shape in _SHAPE_CLASSES}
+)
 
 
 def settings_from_wire(settings: AnyModelSettings) -> ModelSettings:
