@@ -40,11 +40,15 @@ def quick() -> Iterator[ChildProcesses]:
 
 def children() -> set[int]:
     """This process's children that work apart; those that are ending are over by then or have no command line."""
+    # Not by /proc/self/task/*/children, which leaves some out while others end.
     found = set[int]()
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b"apart_child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(int(pid))
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"apart_child" in (process / "cmdline").read_bytes():
+                found.add(int(process.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while it was looked at
     return found
 
 
