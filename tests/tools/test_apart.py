@@ -71,6 +71,16 @@ async def test_one_child_does_one_piece_of_work_after_the_other(apart: ChildProc
     assert len(first) == 1
 
 
+async def test_a_large_server_keeps_its_child_as_well(apart: ChildProcesses) -> None:
+    memory = bytearray(os.urandom(1) * 400_000_000)  # all of it written, so that it is resident
+    assert await apart.run("readable", b"<p>one</p>", HTML) == "one"
+    first = children()
+    assert await apart.run("readable", b"<p>two</p>", HTML) == "two"
+    assert memory
+    assert len(first) == 1
+    assert children() == first
+
+
 async def test_no_process_is_started_before_there_is_work() -> None:
     ChildProcesses().close()
     assert not children()
