@@ -19,9 +19,9 @@ from tertulia.domain.ids import new_agent_id, new_conversation_id, new_message_i
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run, Step, StepTrace, Usage
 from tertulia.ports.store import EventChunk, Store, Transaction
-from tertulia.store import embedded_pg
-from tertulia.store.postgres import location
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.postgres import embedded as embedded_pg
+from tertulia.store.postgres.store import location
+from tertulia.store.sqlite.store import open_sqlite
 
 _WORDS: Final = [f"word{number}" for number in range(5000)]
 _WORDS_A_MESSAGE: Final = 60

@@ -14,9 +14,9 @@ import structlog
 from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
 from tertulia.domain.provider_types import PROVIDER_TYPES
-from tertulia.engine.run_settings import RunSettings
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.ports.telemetry import Telemetry
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.databases import remove_shared_directory
 from tests.support.module_state import ModuleState
 from tests.support.scripted import ScriptedCatalogue

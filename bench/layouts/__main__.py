@@ -15,7 +15,7 @@ from tertulia.domain.blocks import Block
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.prompts import default_system
+from tertulia.engine.default_prompts import default_system
 from tertulia.ports.provider import Finished, MemoryView, ModelRequest, TextPiece
 from tertulia.providers.local.body import make_body
 from tertulia.providers.local.discovery import EMBEDDED_NAME, find_models

@@ -24,7 +24,7 @@ from tertulia.domain.ids import new_run_id, new_step_id
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.runs import RequestConfig
-from tertulia.engine.reply import Reply
+from tertulia.engine.turn.reply import Reply
 from tertulia.ports.provider import Finished, ModelRequest, Piece, Provider, TextPiece
 from tertulia.providers.adapters import make_adapter
 from tertulia.providers.endpoint import EndpointConfig

@@ -20,7 +20,7 @@ from bench.client import Connection
 from bench.stats import Timing
 from bench.subject import Subject, endpoint_request
 from tertulia.settings import Settings
-from tertulia.store import embedded_pg
+from tertulia.store.postgres import embedded as embedded_pg
 
 BATCH = 1_000
 """Messages sent at once while a history is written."""

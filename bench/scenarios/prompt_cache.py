@@ -38,7 +38,7 @@ from tertulia.ports.provider import (
 )
 from tertulia.providers.adapters import make_adapter
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 
 TURNS: Final = 50
 EDIT_EVERY: Final = 5

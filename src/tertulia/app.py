@@ -17,16 +17,16 @@ from tertulia.api.router import build_api
 from tertulia.domain.errors import TertuliaError
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
-from tertulia.engine.chores import Chores
 from tertulia.engine.conversations import Conversations
-from tertulia.engine.describing import Describer
-from tertulia.engine.history import Histories
-from tertulia.engine.images import Images
+from tertulia.engine.descriptions import Describer
+from tertulia.engine.lifecycle.end_hooks import Chores
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.preview import Previews
-from tertulia.engine.providers import StoredProviders
 from tertulia.engine.retention import prune_daily
-from tertulia.engine.run_settings import RunSettings
 from tertulia.engine.runs import Runs
+from tertulia.engine.stored_providers import StoredProviders
+from tertulia.engine.turn.history import Histories
+from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.signals import NoSignals, Signals

@@ -12,13 +12,13 @@ from tertulia.api.deps import ApiSettings, Services
 from tertulia.api.router import build_api
 from tertulia.app import close_services, services_over
 from tertulia.domain.provider_types import BY_PREFIX
-from tertulia.engine.providers import StoredProviders
+from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.signals import NoSignals
 from tertulia.provider_settings import Endpoint, ProviderSettings
 from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import build_catalogue
 from tertulia.store.secrets import FernetSecrets
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.world import World
 
 MODEL = "openai/gpt-4o-mini"

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from tertulia.api.router import build_api
 from tertulia.domain.errors import ProviderOverloaded
-from tertulia.engine import repeats
+from tertulia.engine.lifecycle import repeats
 from tertulia.ports.provider import Finished, TextPiece
 from tests.support.asgi import Exchange
 from tests.support.scripted import USAGE, Gate, calls, say

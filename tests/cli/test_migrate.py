@@ -19,10 +19,10 @@ from tertulia.cli import main
 from tertulia.cli.about_keys import about_keys
 from tertulia.domain.providers import StoredProvider
 from tertulia.settings import Settings
-from tertulia.store import embedded_pg
+from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.secrets import FernetSecrets
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.contracts.store.makers import stored_agent
 from tests.support.databases import FAST, bare_database, shared_directory
 from tests.support.openai_endpoint import OpenAIEndpoint, call, calls, text

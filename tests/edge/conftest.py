@@ -15,7 +15,7 @@ from tertulia.app import close_services, services_over
 from tertulia.edge.connection import Connection
 from tertulia.edge.house import House
 from tertulia.edge.limits import Limits
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.raw_client import RawClient
 from tests.support.scripted import ScriptedCatalogue
 

@@ -14,8 +14,8 @@ from tertulia.domain.messages import ApprovalPart, TextPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewAnswer, NewMessage, SendRequest
-from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.store import Transaction
 from tests.support.scripted import calls, say
 from tests.support.world import World

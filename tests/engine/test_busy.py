@@ -15,8 +15,8 @@ from tertulia.domain.events import Ended, RunStarted, Stopped
 from tertulia.domain.messages import TextPart
 from tertulia.domain.runs import Run
 from tertulia.engine.agents import AgentDraft
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.provider import TextPiece
 from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say

@@ -29,11 +29,11 @@ from tertulia.domain.events import CompactionBegun, Event, Failed, MessageAdded,
 from tertulia.domain.messages import Compaction, Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.engine.run_settings import RunSettings
 from tertulia.ports.provider import Finished, ModelRequest, Provider
 from tertulia.ports.queries import RunQuery, StepQuery
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.engine.test_approvals import Talk, ran
 from tests.support.counting import CountingCatalogue, CountingProvider
 from tests.support.scripted import USAGE, Gate, calls, say

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tertulia.domain.errors import ProviderRateLimited
-from tertulia.engine.describing import Describer
+from tertulia.engine.descriptions import Describer
 from tertulia.ports.provider import TextPiece
 from tests.support.scripted import ScriptedCatalogue, say
 from tests.support.world import World

@@ -13,7 +13,7 @@ from tertulia.domain.errors import NotFound, StreamInterrupted
 from tertulia.domain.events import Ended, Event, RunStarted, Stopped, TextDelta
 from tertulia.ports.store import Store
 from tertulia.store.event_log import StoredEventLog
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.rows import store_run
 
 pytestmark = pytest.mark.anyio

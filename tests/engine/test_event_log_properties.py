@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tertulia.domain.errors import LeaseLost, StoreUnavailable, StreamInterrupted
 from tertulia.domain.events import Ended, Event, Resumed, TextDelta
-from tertulia.engine.in_order import in_order
+from tertulia.engine.lifecycle.in_order import in_order
 from tertulia.ports.event_log import Numbered
 from tertulia.ports.signals import Listener, Topic
 from tertulia.ports.store import EventChunk, Store, Transaction

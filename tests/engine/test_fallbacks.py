@@ -24,9 +24,9 @@ from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import FailedTry, Step
 from tertulia.engine.agents import AgentDraft, Agents
-from tertulia.engine.checks import check_agent, check_conversation
 from tertulia.engine.conversations import ConversationDraft
-from tertulia.engine.precedence import choose
+from tertulia.engine.turn.model_choice import choose
+from tertulia.engine.validation import check_agent, check_conversation
 from tertulia.ports.provider import Provider, ReasoningPiece, Retrying, TextPiece
 from tertulia.ports.queries import StepQuery
 from tests.support.scripted import Act, ScriptedCatalogue, calls, say

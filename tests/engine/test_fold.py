@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tertulia.domain.events import Ended, Event, ReasoningDelta, RunStarted, Stopped, TextDelta, ToolCallDelta
-from tertulia.engine.fold import Joiner
+from tertulia.engine.joiner import Joiner
 from tertulia.ports.event_log import Numbered
 
 

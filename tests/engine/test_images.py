@@ -9,14 +9,14 @@ from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
 from tertulia.domain.images import all_loaded, image_bytes
 from tertulia.domain.messages import Base64Image, ImagePart, Message, StoredImage, TextPart, ToolReturnPart, UrlImage
-from tertulia.engine import images
-from tertulia.engine.images import Images
 from tertulia.engine.requests import NewMessage, SendRequest
+from tertulia.engine.turn import images
+from tertulia.engine.turn.images import Images
 from tertulia.ports.images import ImageUnavailable
 from tertulia.ports.provider import ModelRequest
 from tertulia.ports.queries import StepQuery
 from tertulia.settings import WebSettings
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.histories import message
 from tests.support.raw_http import RawServer, response
 from tests.support.scripted import ScriptedCatalogue, ScriptedProvider

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tertulia.domain.errors import InvalidArgument, NameTaken
 from tertulia.domain.providers import Credentials, ProviderAccount
-from tertulia.engine.providers import StoredProviders
+from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.accounts import Keeper
 from tertulia.ports.signals import Listener, NoSignals, Signals, Topic
 from tertulia.ports.store import Store
@@ -17,7 +17,7 @@ from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import ProviderCatalogue
 from tertulia.settings import ProviderSettings
 from tertulia.store.secrets import FernetSecrets
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.scripted import ScriptedProvider
 
 OLD, NEW = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="

@@ -18,7 +18,7 @@ from tertulia.engine.agents import AgentDraft
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.provider import TextPiece
 from tertulia.ports.tool import ToolContext
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.fleet import Fleet
 from tests.support.scripted import Gate, calls, say
 from tests.support.world import World

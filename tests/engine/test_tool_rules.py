@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tertulia.engine.tool_rules import Rule, ToolRules
+from tertulia.engine.turn.tool_rules import Rule, ToolRules
 
 NAMES = ["a", "b", "c"]
 

@@ -15,7 +15,7 @@ from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.engine.agents import AgentDraft
 from tertulia.provider_settings import Endpoint, ProviderSettings
 from tertulia.providers.catalogue import build_catalogue
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support import openai_endpoint as openai
 from tests.support.anthropic_endpoint import (
     AnthropicEndpoint,

@@ -18,7 +18,7 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, Part, Role, TextPart, ToolCallPart, ToolReturnPart
 from tertulia.domain.models import split_handle
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.reply import Reply
+from tertulia.engine.turn.reply import Reply
 from tertulia.ports.provider import Finished, ModelRequest, Provider, ProviderEvent, Retrying, TextPiece
 from tertulia.providers.catalogue import build_catalogue
 from tertulia.settings import Settings

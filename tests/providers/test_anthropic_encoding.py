@@ -30,8 +30,8 @@ from tertulia.domain.messages import (
 )
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.anthropic_encoding import MessagesEncoder
-from tertulia.providers.anthropic_settings import HABITS
+from tertulia.providers.anthropic.encoding import MessagesEncoder
+from tertulia.providers.anthropic.settings import HABITS
 from tests.support.anthropic_requests import find_violations
 from tests.support.histories import any_history
 

@@ -18,7 +18,7 @@ from tertulia.domain.errors import (
     ProviderRateLimited,
     ProviderTimeout,
 )
-from tertulia.providers.anthropic_errors import ReplyTooLong, error_in_reply, error_of_status
+from tertulia.providers.anthropic.errors import ReplyTooLong, error_in_reply, error_of_status
 from tertulia.providers.failures import Subject
 
 SUBJECT = Subject(name="anthropic", endpoint="http://127.0.0.1:1", key_hint="Set ANTHROPIC_API_KEY.", model="claude-x")

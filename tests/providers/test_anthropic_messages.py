@@ -34,7 +34,7 @@ from tertulia.ports.provider import (
     Retrying,
     TextPiece,
 )
-from tertulia.providers.anthropic_messages import AnthropicProvider
+from tertulia.providers.anthropic.adapter import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tests.support import asking
 from tests.support.anthropic_endpoint import (

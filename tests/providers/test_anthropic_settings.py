@@ -10,8 +10,8 @@ from tertulia.domain.models import ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.anthropic_messages import AnthropicProvider
-from tertulia.providers.anthropic_schema import closed_schema
+from tertulia.providers.anthropic.adapter import AnthropicProvider
+from tertulia.providers.anthropic.schema import closed_schema
 from tertulia.providers.endpoint import EndpointConfig
 from tests.support.anthropic_requests import find_violations
 

@@ -24,9 +24,9 @@ from tertulia.ports.provider import (
     TextPiece,
     ToolCallPiece,
 )
-from tertulia.providers.anthropic_stream import ReplyReader, usage_of
+from tertulia.providers.anthropic.stream import ReplyReader, usage_of
 from tertulia.providers.failures import Subject
-from tertulia.providers.sse import EventDecoder
+from tertulia.providers.http.sse import EventDecoder
 from tests.support.anthropic_raw import PING, START, STOP, WHOLE, begun, ended, event, filled, stopped
 
 SUBJECT = Subject(name="anthropic", endpoint="http://127.0.0.1:1", key_hint="Set KEY.", model="m")

@@ -11,7 +11,7 @@ import pytest
 from tertulia.domain.errors import ProviderAuthenticationError, ProviderBadRequest, ProviderError, ProviderUnreachable
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import ModelRequest, TextPiece
-from tertulia.providers.bedrock_converse import BedrockProvider
+from tertulia.providers.bedrock.adapter import BedrockProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tests.support.bedrock_endpoint import ACCESS_KEY, API_KEY, MODEL, SECRET_KEY, BedrockEndpoint, refuse
 
@@ -154,7 +154,7 @@ async def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_without_the_package_the_user_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tertulia.providers.bedrock_sdk", raising=False)
+    monkeypatch.delitem(sys.modules, "tertulia.providers.bedrock.sdk", raising=False)
     monkeypatch.setitem(sys.modules, "aiobotocore.config", None)
     provider = make("http://127.0.0.1:9", api_key=API_KEY)
     assert "pip install 'tertulia[bedrock]'" in (await failure(provider, ProviderError)).message

@@ -31,7 +31,7 @@ from tertulia.ports.provider import (
     Retrying,
     TextPiece,
 )
-from tertulia.providers.bedrock_converse import BedrockProvider
+from tertulia.providers.bedrock.adapter import BedrockProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tests.support import asking
 from tests.support.bedrock_endpoint import (

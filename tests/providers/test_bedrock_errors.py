@@ -16,7 +16,7 @@ from tertulia.domain.errors import (
     ProviderRateLimited,
     ProviderTimeout,
 )
-from tertulia.providers.bedrock_errors import Report, error_of, needs_whole_reply
+from tertulia.providers.bedrock.errors import Report, error_of, needs_whole_reply
 from tertulia.providers.failures import Subject
 
 SUBJECT = Subject(name="bedrock", endpoint="http://127.0.0.1:1", key_hint="Set keys.", model="anthropic.claude-x")

@@ -1,6 +1,6 @@
 """The models of an account, from the lists of Bedrock's control plane."""
 
-from tertulia.providers.bedrock_listing import listed, model_behind
+from tertulia.providers.bedrock.listing import listed, model_behind
 from tests.support.bedrock_endpoint import foundation_model, profile
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"

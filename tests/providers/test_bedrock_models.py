@@ -2,7 +2,7 @@
 
 import pytest
 
-from tertulia.providers.bedrock_models import family_of
+from tertulia.providers.bedrock.models import family_of
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from tertulia.ports.provider import (
     TextPiece,
     ToolCallPiece,
 )
-from tertulia.providers.bedrock_stream import ReplyReader, usage_of
-from tertulia.providers.bedrock_whole import events_of
+from tertulia.providers.bedrock.stream import ReplyReader, usage_of
+from tertulia.providers.bedrock.whole import events_of
 from tertulia.providers.failures import Subject
 
 SUBJECT = Subject(name="bedrock", endpoint="https://bedrock", key_hint="Set a key.", model="amazon.nova-pro-v1:0")

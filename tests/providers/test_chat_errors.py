@@ -18,8 +18,8 @@ from tertulia.domain.errors import (
     ProviderRateLimited,
     ProviderTimeout,
 )
-from tertulia.providers.chat_errors import NoSuchService, error_of_status
 from tertulia.providers.failures import Subject
+from tertulia.providers.openai.errors import NoSuchService, error_of_status
 
 SUBJECT = Subject(name="box", endpoint="http://127.0.0.1:1/v1", key_hint="Set BOX_KEY.", model="m")
 

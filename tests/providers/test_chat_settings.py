@@ -6,7 +6,7 @@ import pytest
 
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.provider_types import BY_PREFIX, COMPATIBLE
-from tertulia.providers.quirks import quirks_of
+from tertulia.providers.openai.chat_quirks import quirks_of
 from tests.support.chat_bodies import body_of, settings
 from tests.support.tool_specs import SEARCH
 

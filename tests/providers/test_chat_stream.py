@@ -23,8 +23,8 @@ from tertulia.ports.provider import (
     TextPiece,
     ToolCallPiece,
 )
-from tertulia.providers.chat_stream import ReplyReader
 from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.openai.chat_stream import ReplyReader
 
 SUBJECT = EndpointConfig(name="box", base_url="http://127.0.0.1:1/v1").subject("some-model")
 

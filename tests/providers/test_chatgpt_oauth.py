@@ -17,10 +17,10 @@ from tertulia.domain.errors import (
 )
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import ModelRequest, ProviderEvent, TextPiece
-from tertulia.providers.chatgpt_errors import error_of_status
-from tertulia.providers.chatgpt_oauth import ChatGPTProvider
-from tertulia.providers.chatgpt_session import ChatGPTSession
-from tertulia.providers.chatgpt_tokens import ChatGPTTokens
+from tertulia.providers.chatgpt.adapter import ChatGPTProvider
+from tertulia.providers.chatgpt.errors import error_of_status
+from tertulia.providers.chatgpt.session import ChatGPTSession
+from tertulia.providers.chatgpt.tokens import ChatGPTTokens
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
 from tests.support.raw_http import Abort, RawServer, Step, response

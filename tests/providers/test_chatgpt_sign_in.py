@@ -11,8 +11,8 @@ from tertulia.domain.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
-from tertulia.providers.chatgpt_sign_in import DeviceCode, refresh, request_device_code, wait_for_tokens
-from tertulia.providers.chatgpt_tokens import ChatGPTTokens, claims, from_json, to_json
+from tertulia.providers.chatgpt.sign_in import DeviceCode, refresh, request_device_code, wait_for_tokens
+from tertulia.providers.chatgpt.tokens import ChatGPTTokens, claims, from_json, to_json
 from tests.support.chatgpt_tokens import jwt
 from tests.support.raw_http import RawServer, response
 

@@ -26,7 +26,7 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.gemini_encoding import NO_SIGNATURE, UNNAMED
+from tertulia.providers.gemini.encoding import NO_SIGNATURE, UNNAMED
 from tests.support.gemini_bodies import (
     MINE,
     NEW,

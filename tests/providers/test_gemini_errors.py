@@ -18,7 +18,7 @@ from tertulia.domain.errors import (
     ProviderTimeout,
 )
 from tertulia.providers.failures import Subject
-from tertulia.providers.gemini_errors import error_in_reply, error_of_status
+from tertulia.providers.gemini.errors import error_in_reply, error_of_status
 from tests.support.gemini_endpoint import error_info, quota_failure, retry_info
 
 SUBJECT = Subject(name="google_ai", endpoint="http://127.0.0.1:1", key_hint="Set GEMINI_API_KEY.", model="gemini-x")

@@ -8,7 +8,7 @@ import pytest
 
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
 from tests.support.gemini_endpoint import GeminiEndpoint
 from tests.support.raw_http import Abort, Hang, RawServer, Step, response
 

@@ -34,8 +34,8 @@ from tertulia.ports.provider import (
     ToolCallPiece,
 )
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
-from tertulia.providers.gemini_stream import UnusableReply
+from tertulia.providers.gemini.adapter import GeminiProvider
+from tertulia.providers.gemini.stream import UnusableReply
 from tests.support import asking, histories
 from tests.support.gemini_endpoint import (
     Chunk,
@@ -372,7 +372,5 @@ async def test_the_connection_is_used_again(server: RawServer, provider: GeminiP
 
 
 def test_importing_the_adapter_loads_no_sdk() -> None:
-    code = (
-        "import sys, tertulia.providers.gemini_provider; sys.exit('google' in sys.modules or 'httpx2' in sys.modules)"
-    )
+    code = "import sys, tertulia.providers.gemini.adapter; sys.exit('google' in sys.modules or 'httpx2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

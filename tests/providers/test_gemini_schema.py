@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tertulia.providers.gemini_schema import known_schema
+from tertulia.providers.gemini.schema import known_schema
 from tests.support.gemini_schemas import schema_violations
 
 

@@ -11,7 +11,7 @@ from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
 from tests.support.gemini_requests import find_violations
 from tests.support.histories import message
 

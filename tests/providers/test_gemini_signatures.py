@@ -8,7 +8,7 @@ from tertulia.domain.messages import Message, Part, ReasoningPart, TextPart, Too
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import ModelRequest, ProviderEvent, ReasoningPiece, TextPiece, ToolCallPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
 from tests.support import histories
 from tests.support.asking import ask
 from tests.support.gemini_endpoint import Chunk, Finish, GeminiEndpoint, called, said, sign, thought

@@ -27,9 +27,9 @@ from tertulia.ports.provider import (
     ToolCallPiece,
 )
 from tertulia.providers.failures import Subject
-from tertulia.providers.gemini_encoding import UNNAMED
-from tertulia.providers.gemini_stream import ReplyReader, usage_of
-from tertulia.providers.sse import EventDecoder
+from tertulia.providers.gemini.encoding import UNNAMED
+from tertulia.providers.gemini.stream import ReplyReader, usage_of
+from tertulia.providers.http.sse import EventDecoder
 from tests.support.gemini_raw import WHOLE, event, parts, said, stopped
 
 SUBJECT = Subject(name="google_ai", endpoint="http://127.0.0.1:1", key_hint="Set KEY.", model="m")

@@ -13,8 +13,8 @@ from tertulia.domain.errors import ProviderAuthenticationError
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import ModelRequest, TextPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_addresses import place_of, vertex_address
-from tertulia.providers.gemini_provider import GeminiProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
+from tertulia.providers.gemini.addresses import place_of, vertex_address
 from tests.support.asking import ask_once
 from tests.support.gemini_raw import WHOLE
 from tests.support.histories import message

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tertulia.domain.json_values import MAX_DEPTH, complaint
-from tertulia.providers.anthropic_schema import closed_schema
-from tertulia.providers.gemini_schema import known_schema
-from tertulia.providers.strict_schema import strict_schema
+from tertulia.providers.anthropic.schema import closed_schema
+from tertulia.providers.gemini.schema import known_schema
+from tertulia.providers.openai.strict_schema import strict_schema
 from tests.support.nesting import nested
 
 

@@ -6,7 +6,7 @@ from email.utils import formatdate
 import httpx2
 import pytest
 
-from tertulia.providers.http_failures import retry_after
+from tertulia.providers.http.failures import retry_after
 
 
 @pytest.mark.parametrize(

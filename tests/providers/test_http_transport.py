@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tertulia.providers import http_transport
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.http_transport import AsyncioTransport
-from tertulia.providers.openai_chat import OpenAIChatProvider
+from tertulia.providers.http import transport as http_transport
+from tertulia.providers.http.transport import AsyncioTransport
+from tertulia.providers.openai.chat_adapter import OpenAIChatProvider
 from tests.support.raw_http import Abort, Close, RawServer, Step, response
 
 CERTIFICATE = Path(__file__).parents[1] / "support" / "loopback.pem"  # of localhost, signed by itself

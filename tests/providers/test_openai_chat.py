@@ -27,7 +27,7 @@ from tertulia.domain.models import ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import Finished, ModelRequest, ProviderEvent, Retrying, TextPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_chat import AzureProvider, OpenAIChatProvider
+from tertulia.providers.openai.chat_adapter import AzureProvider, OpenAIChatProvider
 from tests.support import asking
 from tests.support.raw_http import DONE, SSE_HEAD, Abort, Hang, RawServer, Step, chunked, delta, response
 

@@ -13,8 +13,8 @@ from tertulia.domain.messages import Message, NativePart, ReasoningPart, TextPar
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import Finished, ModelRequest, TextPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_routing import OpenAIProvider
-from tertulia.providers.responses_models import speaks_responses
+from tertulia.providers.openai.adapter import OpenAIProvider
+from tertulia.providers.openai.responses_models import speaks_responses
 from tests.support import openai_requests, responses_requests
 from tests.support.histories import answer, message
 from tests.support.openai_endpoint import OpenAIEndpoint

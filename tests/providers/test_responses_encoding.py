@@ -31,8 +31,8 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.responses_encoding import HEAD, ResponsesEncoder
-from tertulia.providers.responses_settings import RULES
+from tertulia.providers.openai.responses_encoding import HEAD, ResponsesEncoder
+from tertulia.providers.openai.responses_settings import RULES
 from tests.support.histories import NOON
 from tests.support.responses_endpoint import reasoning_item
 from tests.support.responses_requests import Issued, find_violations, mark_of

@@ -18,10 +18,10 @@ from tertulia.domain.errors import (
 from tertulia.domain.messages import Message, Part, ToolReturnPart
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.reply import Reply as StoredReply
+from tertulia.engine.turn.reply import Reply as StoredReply
 from tertulia.ports.provider import Finished, ModelRequest, ProviderEvent, Retrying, TextPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.responses_provider import ResponsesProvider
+from tertulia.providers.openai.responses_adapter import ResponsesProvider
 from tests.support.histories import NOON, message
 from tests.support.raw_http import SSE_HEAD, Abort, RawServer, Step, chunked, response
 from tests.support.responses_endpoint import (

@@ -9,10 +9,10 @@ from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.chatgpt_oauth import ChatGPTProvider
+from tertulia.providers.chatgpt.adapter import ChatGPTProvider
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_routing import OpenAIProvider
-from tertulia.providers.responses_provider import ResponsesProvider
+from tertulia.providers.openai.adapter import OpenAIProvider
+from tertulia.providers.openai.responses_adapter import ResponsesProvider
 from tests.support.responses_requests import Issued, find_violations
 from tests.support.tool_specs import ANYTHING, SEARCH
 

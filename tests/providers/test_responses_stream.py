@@ -30,7 +30,7 @@ from tertulia.ports.provider import (
     ToolCallPiece,
 )
 from tertulia.providers.failures import Subject
-from tertulia.providers.responses_stream import ReplyReader
+from tertulia.providers.openai.responses_stream import ReplyReader
 from tests.support.responses_endpoint import (
     Act,
     Begin,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tertulia.providers import sse
-from tertulia.providers.sse import EventDecoder, LineTooLong
+from tertulia.providers.http import sse
+from tertulia.providers.http.sse import EventDecoder, LineTooLong
 
 STREAM = (
     'data: {"a":"é"}\n\n: keep-alive\n\nevent: x\ndata: 1\nid: 7\n\nretry: 5\n\ndata:2\n\ndata: [DONE]\n\n'.encode()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tertulia.providers.strict_schema import strict_schema
+from tertulia.providers.openai.strict_schema import strict_schema
 
 
 def closed(**properties: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tertulia.store import embedded_pg
+from tertulia.store.postgres import embedded as embedded_pg
 from tests.support.databases import FAST, Database, shared_directory
 
 

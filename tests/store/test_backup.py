@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.contracts.store.makers import an_agent
 
 pytestmark = pytest.mark.anyio

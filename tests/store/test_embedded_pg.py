@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.domain.errors import StoreUnavailable
-from tertulia.store import embedded_pg
+from tertulia.store.postgres import embedded as embedded_pg
 from tests.support.databases import FAST, execute
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from tertulia.ports.signals import Topic
-from tertulia.store.pg_signals import PgSignals, payloads
+from tertulia.store.postgres.signals import PgSignals, payloads
 from tests.support.databases import Database, execute
 
 KILL_LISTENERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"  # fmt: skip  # noqa: E501  one statement

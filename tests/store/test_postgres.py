@@ -16,10 +16,10 @@ from tertulia.domain.errors import InvalidArgument, StoreUnavailable
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Transaction
-from tertulia.store import postgres
-from tertulia.store.pg_connection import Connection
-from tertulia.store.pg_failures import reason
-from tertulia.store.postgres import PostgresStore, location, open_postgres
+from tertulia.store.postgres import store as postgres
+from tertulia.store.postgres.connection import Connection
+from tertulia.store.postgres.failures import reason
+from tertulia.store.postgres.store import PostgresStore, location, open_postgres
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.tables import metadata
 from tests.contracts.store.makers import a_message, an_agent, stored_agent, stored_conversation
@@ -342,7 +342,7 @@ def _all() -> AgentQuery:
 
 
 async def test_a_database_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tertulia.store.postgres._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("tertulia.store.postgres.store._PATIENCE_SECONDS", 0.1)
     with own_postgres() as server:
         store = await open_postgres(server.url, 2)
         await stored_agent(store)

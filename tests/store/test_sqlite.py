@@ -19,14 +19,14 @@ from tertulia.store.migrate import newest_revision
 from tertulia.store.sql.search import backlog
 from tertulia.store.sql.tables import metadata
 from tertulia.store.sql.transaction import SqlTransaction
-from tertulia.store.sqlite import SCHEMA_REVISION, open_sqlite
+from tertulia.store.sqlite.store import SCHEMA_REVISION, open_sqlite
 from tests.contracts.store.makers import an_agent, at, stored_agent, stored_conversation, stored_messages
 
 # Writes an agent a time for ever and says the id of each that is acknowledged.
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.contracts.store.makers import stored_agent
 
 async def main():
@@ -64,7 +64,7 @@ async def test_a_database_of_the_known_revision_is_opened_without_alembic(tmp_pa
     path = tmp_path / "t.db"
     await (await open_sqlite(path)).close()
     code = (
-        "import asyncio, sys; from pathlib import Path; from tertulia.store.sqlite import open_sqlite\n"
+        "import asyncio, sys; from pathlib import Path; from tertulia.store.sqlite.store import open_sqlite\n"
         "asyncio.run(open_sqlite(Path(sys.argv[1])))\n"
         "assert 'alembic' not in sys.modules"
     )

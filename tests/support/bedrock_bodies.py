@@ -8,7 +8,7 @@ from msgspec import structs
 from tertulia.domain.messages import Message, Part, ToolReturnPart
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.bedrock_encoding import ConverseEncoder
+from tertulia.providers.bedrock.encoding import ConverseEncoder
 from tests.support.bedrock_requests import find_violations
 from tests.support.histories import message
 

@@ -9,7 +9,7 @@ from tertulia.domain.models import ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX, COMPATIBLE
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_chat import OpenAIChatProvider
+from tertulia.providers.openai.chat_adapter import OpenAIChatProvider
 from tests.support.openai_requests import find_violations
 
 

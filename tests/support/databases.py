@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tertulia.store import embedded_pg
-from tertulia.store.postgres import PostgresStore, open_postgres
+from tertulia.store.postgres import embedded as embedded_pg
+from tertulia.store.postgres.store import PostgresStore, open_postgres
 from tertulia.store.sql.tables import metadata
 
 FAST: Final = {

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from tertulia.api.deps import ApiSettings
 from tertulia.app import services_over
-from tertulia.engine.run_settings import RunSettings
+from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.ports.signals import Listener, Topic
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool

@@ -7,7 +7,7 @@ import msgspec
 
 from tertulia.domain.messages import Message, Part, Role, ToolCallPart, ToolReturnPart
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.gemini_encoding import GeminiEncoder
+from tertulia.providers.gemini.encoding import GeminiEncoder
 from tests.support import histories
 from tests.support.gemini_requests import find_violations
 from tests.support.tool_specs import SEARCH

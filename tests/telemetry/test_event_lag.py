@@ -8,7 +8,7 @@ from tertulia.domain.errors import StoreUnavailable
 from tertulia.domain.events import RunStarted
 from tertulia.ports.telemetry import EventsStored
 from tertulia.store.event_log import StoredEventLog
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.told import Told
 
 pytestmark = pytest.mark.anyio

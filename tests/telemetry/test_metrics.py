@@ -25,7 +25,7 @@ from tertulia.ports.telemetry import (
     StepEnded,
     ToolCalled,
 )
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tertulia.telemetry.metrics import Metrics, Sources
 from tests.support.scripted import Gate, calls, say
 from tests.support.told import Told

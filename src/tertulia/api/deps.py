@@ -9,11 +9,11 @@ from starlette.requests import HTTPConnection
 
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
-from tertulia.engine.chores import Chores
 from tertulia.engine.conversations import Conversations
+from tertulia.engine.lifecycle.end_hooks import Chores
 from tertulia.engine.preview import Previews
-from tertulia.engine.providers import StoredProviders
 from tertulia.engine.runs import Runs
+from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.apart import Apart
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog

@@ -16,7 +16,7 @@ from tertulia.api.wire.presenter import Presenter
 from tertulia.domain.errors import StreamInterrupted
 from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, Run, Usage
-from tertulia.engine.fold import joined
+from tertulia.engine.joiner import joined
 from tertulia.engine.runs import Runs
 
 

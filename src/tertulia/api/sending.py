@@ -18,7 +18,7 @@ from tertulia.api.wire.requests import ResumeBody, SendBody, send_request
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.errors import Conflict, InvalidArgument, NotFound, Unprocessable
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
-from tertulia.engine.repeats import fingerprint
+from tertulia.engine.lifecycle.repeats import fingerprint
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.retention import check_kept
 from tertulia.ports.store import Transaction

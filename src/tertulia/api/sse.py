@@ -13,7 +13,7 @@ from tertulia.api.wire.frames import Frames
 from tertulia.domain.errors import TertuliaError
 from tertulia.domain.events import Ended, Event
 from tertulia.domain.runs import RequestConfig, Run
-from tertulia.engine.fold import Joiner
+from tertulia.engine.joiner import Joiner
 from tertulia.engine.runs import Runs
 from tertulia.ports.event_log import Numbered
 from tertulia.ports.rounds import turn

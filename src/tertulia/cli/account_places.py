@@ -12,7 +12,7 @@ from tertulia.cli.problems import Problem
 from tertulia.cli.serve import make_data_dir
 from tertulia.domain.errors import DataDirectoryHeld
 from tertulia.domain.providers import Credentials, ProviderAccount
-from tertulia.engine.providers import StoredProviders
+from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.queries import ProviderQuery
 from tertulia.settings import Settings
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from tertulia.cli.findings import Finding
 from tertulia.domain.errors import StoreUnavailable
-from tertulia.store import embedded_pg
-from tertulia.store.postgres import Seen, location, look_at
+from tertulia.store.postgres import embedded as embedded_pg
+from tertulia.store.postgres.store import Seen, location, look_at
 from tertulia.store.schema import COPYING, SCHEMA_REVISION
 
 _SUBJECT: Final = "database"

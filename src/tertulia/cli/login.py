@@ -11,8 +11,8 @@ from tertulia.cli.configured import load_settings, server_options
 from tertulia.cli.logs import configure_logs
 from tertulia.cli.problems import Problem
 from tertulia.domain.errors import ProviderError, TertuliaError
-from tertulia.providers.chatgpt_sign_in import request_device_code, wait_for_tokens
-from tertulia.providers.chatgpt_tokens import AUTH_BASE_URL, ChatGPTTokens, to_json
+from tertulia.providers.chatgpt.sign_in import request_device_code, wait_for_tokens
+from tertulia.providers.chatgpt.tokens import AUTH_BASE_URL, ChatGPTTokens, to_json
 from tertulia.settings import Settings
 
 CHATGPT: Final = "chatgpt_oauth"

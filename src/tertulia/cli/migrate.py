@@ -19,9 +19,11 @@ from tertulia.cli.serve import make_data_dir
 from tertulia.domain.errors import StoreUnavailable, TertuliaError
 from tertulia.domain.providers import StoredProvider
 from tertulia.settings import Settings
-from tertulia.store import copy_postgres, copy_sqlite, embedded_pg
-from tertulia.store.copying import Checksum, Source, Target, copy
+from tertulia.store.copy import postgres as copy_postgres
+from tertulia.store.copy import sqlite as copy_sqlite
+from tertulia.store.copy.copying import Checksum, Source, Target, copy
 from tertulia.store.opening import open_database
+from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.sql.tables import providers
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tertulia.cli.streams import tell
 from tertulia.cli.supervisor import Supervisor, stop_signals
 from tertulia.domain.errors import DataDirectoryHeld, StoreUnavailable, TertuliaError
 from tertulia.settings import EMBEDDED_PG, Settings, unknown_variables
-from tertulia.store import embedded_pg
+from tertulia.store.postgres import embedded as embedded_pg
 
 _BACKLOG: Final = 2048
 _GC_THRESHOLDS: Final = (10_000, 10, 50)

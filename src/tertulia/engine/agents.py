@@ -21,16 +21,16 @@ from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.agent_blocks import check_labels, edit, labelled, set_blocks
 from tertulia.engine.approvals import pending_request
-from tertulia.engine.base_tools import base_rules, base_tools
-from tertulia.engine.checks import check_agent
-from tertulia.engine.compiling import recompiled, system_message
 from tertulia.engine.conversations import in_context_ids
+from tertulia.engine.default_prompts import default_system
+from tertulia.engine.default_tools import base_rules, base_tools
 from tertulia.engine.in_force import settings_in_force
-from tertulia.engine.prompts import default_system
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
-from tertulia.engine.tool_rules import distinct
-from tertulia.engine.turn import uninterrupted
+from tertulia.engine.system_prompts import recompiled, system_message
+from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.turn.tool_rules import distinct
+from tertulia.engine.validation import check_agent
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Store, Transaction

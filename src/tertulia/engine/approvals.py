@@ -18,7 +18,7 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import ApprovalPart, Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.engine.requests import NewAnswer
-from tertulia.engine.tool_calls import return_message
+from tertulia.engine.turn.tool_calls import return_message
 from tertulia.ports.store import Transaction
 
 TAIL = 256

@@ -14,13 +14,13 @@ from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
 from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.models import ModelSettings
 from tertulia.engine.approvals import pending_request
-from tertulia.engine.checks import check_conversation
-from tertulia.engine.compacting import Compacted, undo
-from tertulia.engine.compiling import recompiled, system_message
-from tertulia.engine.forking import forked
-from tertulia.engine.history import Histories, pinned_messages
-from tertulia.engine.isolation import delete_own_blocks, isolate
+from tertulia.engine.forks import forked
+from tertulia.engine.isolated_blocks import delete_own_blocks, isolate
+from tertulia.engine.lifecycle.compaction_run import Compacted, undo
 from tertulia.engine.runs import Runs
+from tertulia.engine.system_prompts import recompiled, system_message
+from tertulia.engine.turn.history import Histories, pinned_messages
+from tertulia.engine.validation import check_conversation
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.queries import ConversationQuery
@@ -168,7 +168,7 @@ class Conversations:
         self._histories.forget(conversation_id)
 
     async def undo_compaction(self, conversation_id: str) -> Compacted:
-        """Take the last compaction back; see :func:`~tertulia.engine.compacting.undo`."""
+        """Take the last compaction back; see :func:`~tertulia.engine.lifecycle.compaction_run.undo`."""
         return await self._store.write(partial(undo, conversation_id))
 
     async def recompile(self, conversation_id: str, *, dry_run: bool) -> str:

@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from tertulia.domain.errors import Conflict
 from tertulia.domain.events import Event
 from tertulia.domain.runs import Run
-from tertulia.engine.beginning import Begun, begin, snapshot
-from tertulia.engine.compiling import refreshed
-from tertulia.engine.history import Histories
-from tertulia.engine.images import Images
-from tertulia.engine.loop import request_for
-from tertulia.engine.precedence import choose
-from tertulia.engine.preparing import Turns, check_model, new_run, prompt_of
+from tertulia.engine.lifecycle.prepare import Turns, check_model, new_run, prompt_of
+from tertulia.engine.lifecycle.settings import RunSettings
+from tertulia.engine.lifecycle.start import Begun, begin, snapshot
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.run_settings import RunSettings
+from tertulia.engine.system_prompts import refreshed
+from tertulia.engine.turn.history import Histories
+from tertulia.engine.turn.images import Images
+from tertulia.engine.turn.loop import request_for
+from tertulia.engine.turn.model_choice import choose
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import EventChunk, Store, Transaction
 from tertulia.ports.tool import Tool

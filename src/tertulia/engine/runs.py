@@ -12,21 +12,21 @@ import structlog
 from tertulia.domain.agents import CompactionSettings
 from tertulia.domain.errors import ConversationBusy, NotFound, ServerBusy, StoreUnavailable, TertuliaError
 from tertulia.domain.runs import ACTIVE_STATUSES, Cancel, Run, meaning_of
-from tertulia.engine.answering import Answering
-from tertulia.engine.beginning import Snapshot, snapshot
-from tertulia.engine.chores import Chores
-from tertulia.engine.compacting import Compacted
-from tertulia.engine.endings import ABANDONED, CANCELLED, Ending, failure
-from tertulia.engine.history import Histories
-from tertulia.engine.in_order import in_order
-from tertulia.engine.launching import Launcher
-from tertulia.engine.preparing import Turns, new_run
-from tertulia.engine.queue import end_waiting, enqueue
+from tertulia.engine.lifecycle.compaction_run import Compacted
+from tertulia.engine.lifecycle.end_hooks import Chores
+from tertulia.engine.lifecycle.executor import Answering
+from tertulia.engine.lifecycle.in_order import in_order
+from tertulia.engine.lifecycle.launcher import Launcher
+from tertulia.engine.lifecycle.lease import Worker
+from tertulia.engine.lifecycle.prepare import Turns, new_run
+from tertulia.engine.lifecycle.queue import end_waiting, enqueue
+from tertulia.engine.lifecycle.settings import RunSettings
+from tertulia.engine.lifecycle.start import Snapshot, snapshot
 from tertulia.engine.requests import SendRequest, decode_request
-from tertulia.engine.run_settings import RunSettings
 from tertulia.engine.traces import Trace, trace_of
-from tertulia.engine.turn import uninterrupted
-from tertulia.engine.worker import Worker
+from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.turn.history import Histories
+from tertulia.engine.turn.outcome import ABANDONED, CANCELLED, Ending, failure
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, Numbered
 from tertulia.ports.faults import Faults, no_faults

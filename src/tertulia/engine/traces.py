@@ -12,9 +12,9 @@ from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.images import remote_images
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Step, StepTrace
-from tertulia.engine.history import pinned_messages
-from tertulia.engine.images import Images
-from tertulia.engine.steps import Frame
+from tertulia.engine.turn.history import pinned_messages
+from tertulia.engine.turn.images import Images
+from tertulia.engine.turn.step import Frame
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store, Transaction
 

@@ -12,8 +12,8 @@ from tertulia.provider_settings import ADDRESSES, ProviderSettings
 from tertulia.providers.adapter import Adapter
 from tertulia.providers.adapters import ADAPTERS, make_adapter
 from tertulia.providers.catalogue import ProviderCatalogue
-from tertulia.providers.chatgpt_session import ChatGPTSession
-from tertulia.providers.chatgpt_tokens import AUTH_BASE_URL, ChatGPTTokens, from_json, to_json
+from tertulia.providers.chatgpt.session import ChatGPTSession
+from tertulia.providers.chatgpt.tokens import AUTH_BASE_URL, ChatGPTTokens, from_json, to_json
 from tertulia.providers.endpoint import EndpointConfig
 
 _CHATGPT: Final = "chatgpt_oauth"

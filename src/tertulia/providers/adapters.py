@@ -6,13 +6,13 @@ from typing import Final
 
 from tertulia.domain.provider_types import Dialect
 from tertulia.providers.adapter import Adapter
-from tertulia.providers.anthropic_messages import AnthropicProvider
-from tertulia.providers.bedrock_converse import BedrockProvider
-from tertulia.providers.chatgpt_oauth import ChatGPTProvider
+from tertulia.providers.anthropic.adapter import AnthropicProvider
+from tertulia.providers.bedrock.adapter import BedrockProvider
+from tertulia.providers.chatgpt.adapter import ChatGPTProvider
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
-from tertulia.providers.openai_chat import AzureProvider, OpenAIChatProvider
-from tertulia.providers.openai_routing import OpenAIProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
+from tertulia.providers.openai.adapter import OpenAIProvider
+from tertulia.providers.openai.chat_adapter import AzureProvider, OpenAIChatProvider
 
 ADAPTERS: Final[Mapping[Dialect, type[Adapter]]] = MappingProxyType(
     {

@@ -15,9 +15,9 @@ from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers.adapter import Adapter, Call
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
+from tertulia.providers.http.sdk_client import SdkClient, drain
+from tertulia.providers.http.sse import EventDecoder, LineTooLong
 from tertulia.providers.model_list import Listed, decode_models
-from tertulia.providers.sdk_client import SdkClient, drain
-from tertulia.providers.sse import EventDecoder, LineTooLong
 
 if TYPE_CHECKING:
     import httpx2

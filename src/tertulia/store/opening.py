@@ -7,7 +7,7 @@ from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store
 from tertulia.ports.telemetry import PoolUse
 from tertulia.settings import Settings
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ async def open_database(settings: Settings) -> OpenDatabase:
     if path is not None:
         return OpenDatabase(await open_sqlite(path), NoSignals())
     # A server on SQLite loads neither.
-    from tertulia.store import embedded_pg  # noqa: PLC0415
-    from tertulia.store.pg_signals import PgSignals  # noqa: PLC0415
-    from tertulia.store.postgres import open_postgres  # noqa: PLC0415
+    from tertulia.store.postgres import embedded as embedded_pg  # noqa: PLC0415
+    from tertulia.store.postgres.signals import PgSignals  # noqa: PLC0415
+    from tertulia.store.postgres.store import open_postgres  # noqa: PLC0415
 
     if settings.postgres_url is not None:
         store = await open_postgres(settings.postgres_url, settings.db_pool_size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import FinishReason, Provider, TextPiece, ToolCallPiece
-from tertulia.providers.bedrock_converse import BedrockProvider
+from tertulia.providers.bedrock.adapter import BedrockProvider
 from tertulia.providers.endpoint import EndpointConfig
 from tests.support.bedrock_endpoint import ACCESS_KEY, SECRET_KEY, Act, BedrockEndpoint, Finish, begin, fill, refuse
 from tests.support.bedrock_endpoint import usage as counts

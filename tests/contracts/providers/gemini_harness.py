@@ -12,7 +12,7 @@ import msgspec
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.gemini_provider import GeminiProvider
+from tertulia.providers.gemini.adapter import GeminiProvider
 from tests.support.gemini_endpoint import Act, Chunk, Finish, GeminiEndpoint, GoogleError, called, retry_info
 from tests.support.gemini_endpoint import usage as counts
 from tests.support.scripted_endpoint import TIMEOUT, Drop, Gate, Pause

@@ -18,9 +18,9 @@ from tertulia.domain.errors import (
 )
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import Finished, FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
-from tertulia.providers.anthropic_messages import AnthropicProvider
+from tertulia.providers.anthropic.adapter import AnthropicProvider
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai_chat import OpenAIChatProvider
+from tertulia.providers.openai.chat_adapter import OpenAIChatProvider
 from tests.contracts.providers.bedrock_harness import bedrock_converse
 from tests.contracts.providers.gemini_harness import google_ai, google_vertex
 from tests.contracts.providers.responses_harness import chatgpt_oauth, openai_responses

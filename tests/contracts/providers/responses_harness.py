@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import FinishReason, Provider, ReasoningPiece, TextPiece
-from tertulia.providers.chatgpt_oauth import ChatGPTProvider
+from tertulia.providers.chatgpt.adapter import ChatGPTProvider
 from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.responses_provider import ResponsesProvider
+from tertulia.providers.openai.responses_adapter import ResponsesProvider
 from tests.support.responses_endpoint import (
     Act,
     Begin,

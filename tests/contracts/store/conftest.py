@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tertulia.ports.store import Store
-from tertulia.store import embedded_pg
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.postgres import embedded as embedded_pg
+from tertulia.store.sqlite.store import open_sqlite
 from tests.support.databases import FAST, Database, shared_directory
 
 

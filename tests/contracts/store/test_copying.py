@@ -15,11 +15,13 @@ import pytest
 
 from tertulia.domain.errors import CopyFailed, StoreUnavailable
 from tertulia.ports.store import Store
-from tertulia.store import copy_postgres, copy_sqlite, embedded_pg
-from tertulia.store.copying import TABLES, Checksum, Source, Target, Tell, copy
-from tertulia.store.postgres import open_postgres
+from tertulia.store.copy import postgres as copy_postgres
+from tertulia.store.copy import sqlite as copy_sqlite
+from tertulia.store.copy.copying import TABLES, Checksum, Source, Target, Tell, copy
+from tertulia.store.postgres import embedded as embedded_pg
+from tertulia.store.postgres.store import open_postgres
 from tertulia.store.sql.tables import metadata
-from tertulia.store.sqlite import open_sqlite
+from tertulia.store.sqlite.store import open_sqlite
 from tests.contracts.store.makers import a_message, a_run, stored_agent, stored_conversation, stored_messages
 from tests.contracts.store.random_history import answers, fill
 from tests.support.databases import FAST, asked, bare_database, execute, kill_connections, shared_directory
@@ -164,8 +166,9 @@ async def test_a_copy_that_was_stopped_goes_on_where_it_was(path: Path, url: str
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tertulia.store import copy_postgres, copy_sqlite
-from tertulia.store.copying import copy
+from tertulia.store.copy import postgres as copy_postgres
+from tertulia.store.copy import sqlite as copy_sqlite
+from tertulia.store.copy.copying import copy
 
 def tell(what, done, total):
     if done * 2 > total:

@@ -11,7 +11,7 @@ from tertulia.domain.ids import new_id
 from tertulia.ports.plain import PlainQuery
 from tertulia.ports.queries import Page
 from tertulia.ports.store import Store
-from tertulia.store.copying import TABLES
+from tertulia.store.copy.copying import TABLES
 from tertulia.store.sql.plain_nouns import PLAIN_NOUNS
 from tests.contracts.store.makers import START, Work, at
 

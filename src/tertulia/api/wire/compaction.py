@@ -8,7 +8,7 @@ from pydantic import Field
 from tertulia.api.wire.common import STORED, BodyModel, Name, PositiveCount, ResponseModel, Text
 from tertulia.api.wire.model_settings import ModelSettingsBody, settings_from_wire, settings_to_wire
 from tertulia.domain.agents import CompactionSettings
-from tertulia.engine.compacting import Compacted
+from tertulia.engine.lifecycle.compaction_run import Compacted
 
 
 class CompactionSettingsBody(BodyModel):

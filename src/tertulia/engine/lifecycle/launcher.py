@@ -1,0 +1,199 @@
+"""Launching runs: from a request, from what another worker left, or for a compaction, to a task that answers."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from msgspec.structs import replace
+
+from tertulia.domain.agents import CompactionSettings
+from tertulia.domain.errors import LeaseLost, NotFound, ServerBusy, StoreUnavailable
+from tertulia.domain.events import MessageAdded, RunStarted
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Run, meaning_of
+from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin_compaction
+from tertulia.engine.lifecycle.executor import Active, Answering
+from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, ended, last_events
+from tertulia.engine.lifecycle.prepare import Turns, check_model, new_run, prompt_of
+from tertulia.engine.lifecycle.recovery import (
+    Left,
+    as_left,
+    begun_again,
+    cut_off,
+    died_of,
+    end_lost,
+    left_of,
+    may_go_on,
+    request_of,
+    resumed,
+)
+from tertulia.engine.lifecycle.settings import RunSettings
+from tertulia.engine.lifecycle.start import Begun, Snapshot, begin, snapshot
+from tertulia.engine.requests import SendRequest
+from tertulia.engine.system_prompts import refreshed
+from tertulia.engine.turn.compaction import Compactor
+from tertulia.engine.turn.history import Histories
+from tertulia.engine.turn.loop import Loop
+from tertulia.engine.turn.model_choice import choose
+from tertulia.engine.turn.outcome import CRASHED, Ending, deadly, failure
+from tertulia.ports.catalogue import Catalogue
+from tertulia.ports.event_log import EventLog, RunLog
+from tertulia.ports.store import Claim, Store, Transaction
+from tertulia.ports.telemetry import RunEnded, RunTakenOver
+
+_log = structlog.get_logger(__name__)
+
+
+class Launcher:
+    """Every run of this process begins here. ``worker_id`` is whose they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        catalogue: Catalogue,
+        turns: Turns,
+        histories: Histories,
+        answering: Answering,
+        settings: RunSettings,
+    ) -> None:
+        self.worker_id = ""
+        self._telemetry = turns.telemetry
+        self._store = store
+        self._events = events
+        self._catalogue = catalogue
+        self._turns = turns
+        self._images = histories.images
+        self._answering = answering
+        self._settings = settings
+        self._compactor = Compactor(catalogue, settings.compaction_threshold)
+
+    @property
+    def room(self) -> int:
+        """How many more runs this process may answer."""
+        return max(0, self._settings.max_runs - len(self._answering))
+
+    async def begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        """Begin to answer the request; or the run that answers it already.
+
+        :raises ServerBusy: if there is no room. What else it raises, :func:`begin` says.
+        """
+        if not self.room:
+            raise ServerBusy(self._settings.max_runs)
+        choices = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
+        check_model(request, choices[0].card)
+        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
+        deadline = self._settings.approval_deadline
+        begun = await self._store.write(partial(begin, run, request, seen.agent, system, deadline, self.worker_id))
+        if isinstance(begun, Run):
+            return begun
+        returns = [message for message in begun.messages if message.role == "tool"]  # what answers to calls came to
+        log = self._opened(begun, returns)
+        prompt = prompt_of(request, system or seen.system)
+        turn = self._turns.turn(request, begun, seen, choices, system=prompt, log=log)
+        turn.faults("after_answer_stored")
+        active = Active(turn, begun, Loop(turn, self._compactor, self._images))
+        self._answering.launch(active, self.worker_id, apart=run.status == "created")
+        return begun.run
+
+    async def compact(
+        self, conversation_id: str, asked: CompactionSettings | None
+    ) -> tuple[Compacting, asyncio.Task[None]]:
+        """Begin to compact a conversation; what comes of it is there when the task is done."""
+        seen = await self._store.read(partial(snapshot, conversation_id))
+        request = SendRequest(conversation_id=conversation_id)
+        run = replace(new_run(request, seen), metadata=dict(METADATA))
+        choices = choose(self._catalogue, seen.agent, seen.conversation, None)
+        begun = await self._store.write(partial(begin_compaction, run, self.worker_id))
+        turn = self._turns.turn(request, begun, seen, choices, system=seen.system.text, log=self._opened(begun))
+        turn.faults("during_compaction")
+        compacting = Compacting(turn, self._compactor, self._images, asked)
+        return compacting, self._answering.launch(Active(turn, begun, compacting), self.worker_id)
+
+    async def go_on(self, claim: Claim) -> None:
+        """Go on with a run that was taken over; one that cannot be is ended."""
+        run = claim.run
+        self._telemetry(RunTakenOver(run.id))
+        _log.warning("run_taken_over", run_id=run.id, conversation_id=run.conversation_id, attempts=claim.attempts)
+        try:
+            if may_go_on(claim):
+                await self._go_on(claim)
+            else:
+                await self._end_lost(claim, CRASHED)
+        except (NotFound, LeaseLost) as error:
+            _log.info("run_gone", run_id=run.id, reason=str(error))
+        except StoreUnavailable as error:
+            self._answering.drop(run.id, claim.token, error)
+        except Exception as error:  # noqa: BLE001  becomes the run's failure: a model may not be configured any more
+            await self._give_up(claim, failure(error))
+
+    async def _end_lost(self, claim: Claim, ending: Ending) -> None:
+        await self._store.write(partial(end_lost, claim, ending))
+        self._ended(claim.run, ending)
+
+    async def _give_up(self, claim: Claim, ending: Ending) -> None:
+        run = claim.run
+        try:
+            await self._store.write(partial(_end_unable, run, claim.token, ending))
+        except StoreUnavailable as error:
+            self._answering.drop(run.id, claim.token, error)
+        except (NotFound, LeaseLost) as error:
+            _log.info("run_gone", run_id=run.id, reason=str(error))
+        else:
+            self._ended(run, ending)
+
+    async def _go_on(self, claim: Claim) -> None:
+        request = request_of(claim.run)
+        left = await self._store.read(partial(left_of, claim.run))
+        run = claim.run if claim.given_up else cut_off(claim.run, left)
+        if deadly_work := died_of(run):
+            await self._end_lost(claim, deadly(deadly_work))
+            return
+        begun, interrupted = begun_again(run, left, self._turns.tools)
+        choices = choose(self._catalogue, left.seen.agent, left.seen.conversation, request.override_model)
+        log = await self._opened_again(run, claim.token, left)
+        prompt = prompt_of(request, left.seen.system)
+        turn = self._turns.turn(request, begun, left.seen, choices, system=prompt, log=log, token=claim.token)
+        turn.interrupted = tuple(interrupted)
+        as_left(turn, run, left)
+        active = Active(turn, begun, Loop(turn, self._compactor, self._images))
+        if claim.cancel is not None:
+            turn.rolled_back, active.held = meaning_of(claim.cancel)
+            active.cancelled = True
+        self._answering.launch(active, self.worker_id, apart=True)
+
+    async def _opened_again(self, run: Run, token: int, left: Left) -> RunLog:
+        """The run's log, with word of the takeover, which is stored before anybody is told.
+
+        Were this worker to die before, the next one would give its own frames the numbers that were shown already.
+        """
+        # A worker may have died before anything was stored.
+        first = () if left.last else (RunStarted(run.id, run.created_at.timestamp()),)
+        told = chunk_after(left.last, [*first, resumed(run, left)])
+
+        def write(tx: Transaction) -> None:
+            tx.runs.hold(run.id, token)
+            tx.runs.update(run)
+            tx.events.append(run.id, told, token)
+
+        await self._store.write(write)
+        self._events.changed(run.id)
+        return self._events.open(run.id, token, told.last)
+
+    def _ended(self, run: Run, ending: Ending) -> None:
+        self._events.changed(run.id)
+        self._telemetry(RunEnded(ended(run, ending)))
+
+    def _opened(self, begun: Begun, returns: Sequence[Message] = ()) -> RunLog:
+        run = begun.run
+        log = self._events.open(run.id, after=begun.told)
+        if not begun.told:
+            log.append(RunStarted(run.id, run.created_at.timestamp()))
+        for message in returns:
+            log.append(MessageAdded(message))
+        return log
+
+
+def _end_unable(run: Run, token: int, ending: Ending, tx: Transaction) -> None:
+    end_plainly(run, token, ending, chunk_after(tx.events.last(run.id), last_events(ending)), tx)

@@ -1,0 +1,117 @@
+"""What a run begins with, put together from its request and what the store has: its record, its prompt and its turn."""
+
+import time
+from collections.abc import Mapping
+
+from tertulia.context.skills import with_skills
+from tertulia.domain.clock import utc_now
+from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.ids import new_run_id
+from tertulia.domain.messages import Message
+from tertulia.domain.models import ModelCard
+from tertulia.domain.runs import Run
+from tertulia.engine.lifecycle.start import Begun, Snapshot
+from tertulia.engine.requests import SendRequest
+from tertulia.engine.turn.context import Turn
+from tertulia.engine.turn.fenced_store import FencedStore
+from tertulia.engine.turn.history import History
+from tertulia.engine.turn.model_choice import Choice
+from tertulia.engine.turn.tool_rules import ToolRules
+from tertulia.ports.event_log import RunLog
+from tertulia.ports.faults import Faults, no_faults
+from tertulia.ports.provider import MemoryView
+from tertulia.ports.store import Store
+from tertulia.ports.telemetry import Telemetry, no_telemetry
+from tertulia.ports.tool import Tool, ToolContext
+
+
+def new_run(request: SendRequest, seen: Snapshot) -> Run:
+    """The record of a run that is to answer the request."""
+    return Run(
+        id=new_run_id(),
+        agent_id=seen.agent.id,
+        conversation_id=request.conversation_id,
+        status="running",
+        created_at=utc_now(),
+        background=request.background,
+        callback_url=request.callback_url,
+        fingerprint=request.fingerprint,
+        request_config=request.config,
+        input_otids=tuple(sent.otid for sent in (*request.messages, *request.answers) if sent.otid),
+    )
+
+
+def check_model(request: SendRequest, card: ModelCard) -> None:
+    """Say whether the model can do what the request asks of it.
+
+    :raises InvalidArgument: if it cannot.
+    """
+    if request.logprobs is not None and not card.gives_logprobs:
+        raise InvalidArgument(
+            f"INVALID_ARGUMENT: the model {card.handle} gives no log probabilities. Send the message without "
+            "'return_logprobs', or to a model of an OpenAI-compatible provider.",
+        )
+
+
+def prompt_of(request: SendRequest, system: Message) -> str:
+    """The system prompt of this run: the conversation's or the request's own, and the client's skills."""
+    prompt = system.text if request.override_system is None else request.override_system
+    return with_skills(prompt, request.client_skills)
+
+
+class Turns:
+    """Makes the turns of runs out of what all of them work with."""
+
+    def __init__(
+        self,
+        store: Store,
+        tools: Mapping[str, Tool],
+        faults: Faults = no_faults,
+        telemetry: Telemetry = no_telemetry,
+    ) -> None:
+        self.tools = tools
+        self.telemetry = telemetry
+        self._store = store
+        self._faults = faults
+
+    def turn(
+        self,
+        request: SendRequest,
+        begun: Begun,
+        seen: Snapshot,
+        choices: tuple[Choice, ...],
+        *,
+        system: str,
+        log: RunLog,
+        token: int = 1,
+    ) -> Turn:
+        """Everything the run works with."""
+        run, conversation = begun.run, begun.conversation
+        shown = {block.id: block.version for block in seen.blocks}
+        fenced = FencedStore(self._store, run.id, token)
+        return Turn(
+            run=run,
+            agent=seen.agent,
+            conversation=conversation,
+            system=system,
+            memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
+            choices=choices,
+            choice=choices[0],
+            max_steps=request.max_steps,
+            logprobs=request.logprobs,
+            tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))},
+            client_tools={spec.name: spec for spec in request.client_tools},
+            rules=ToolRules(seen.agent.tool_rules),
+            tool_context=ToolContext(fenced, run.agent_id, run.conversation_id, run.id, shown),
+            history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),
+            first=begun.first,
+            store=self._store,
+            log=log,
+            started_ns=time.monotonic_ns(),
+            token=token,
+            faults=self._faults,
+            telemetry=self.telemetry,
+            traceparent=request.traceparent,
+            approved=tuple(begun.settlement.approved),
+            pending=bool(begun.settlement.pending),
+        )

@@ -1,0 +1,150 @@
+"""Going on with a run whose worker died or was stopped: what is stored of it says where it was.
+
+A reply that was on its way is asked for again. Of its calls without a return, one whose tool was about to run and must
+not run twice gets a return that says it was interrupted; the others are run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
+
+from tertulia.context.pairing import interrupted_return
+from tertulia.domain.clock import utc_now
+from tertulia.domain.events import Event, HiddenReasoning, ReasoningDelta, Resumed, TextDelta, ToolCallDelta
+from tertulia.domain.messages import Message, ToolCallPart
+from tertulia.domain.runs import Run, Usage
+from tertulia.engine.approvals import Settlement, lost_calls, pending_calls
+from tertulia.engine.lifecycle.compaction_run import METADATA
+from tertulia.engine.lifecycle.finalize import chunk_after, last_events, mark_ended
+from tertulia.engine.lifecycle.start import Begun, Snapshot, snapshot
+from tertulia.engine.requests import SendRequest, decode_request
+from tertulia.engine.turn.context import Turn
+from tertulia.engine.turn.outcome import Ending
+from tertulia.engine.turn.tool_calls import return_message
+from tertulia.ports.queries import Page, StepQuery
+from tertulia.ports.store import Claim, Transaction
+from tertulia.ports.tool import Tool
+
+MAX_ATTEMPTS = 10
+"""How many workers may die of one run, or be stopped under it, before it is ended."""
+
+MAX_CUTS = 3
+"""How many may die of it while they do the same: run the same tool, or ask the model at the same place."""
+
+_events = msgspec.json.Decoder(list[Event])
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a worker left of a run, as of one instant.
+
+    ``own`` are the run's messages, ``last`` is the sequence id of its last event, ``discarded`` are the replies of
+    which there are only pieces, ``noted`` the calls that may have had their effect.
+    """
+
+    seen: Snapshot
+    own: list[Message]
+    calls: list[ToolCallPart]
+    pending: list[ToolCallPart]
+    noted: set[str]
+    usage: Usage
+    step_count: int
+    last: int
+    discarded: tuple[str, ...]
+
+
+def may_go_on(claim: Claim) -> bool:
+    """Whether the run is to be gone on with. A compaction is not: the conversation is as it was, ask again."""
+    return claim.attempts <= MAX_ATTEMPTS and claim.run.metadata != METADATA and claim.run.first is not None
+
+
+def left_of(run: Run, tx: Transaction) -> Left:
+    """:raises NotFound: if its conversation was deleted."""
+    seen = snapshot(run.conversation_id, tx)
+    conversation = seen.conversation
+    history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
+    own = [message for message in history if message.run_id == run.id]
+    steps = tx.steps.find(StepQuery(page=Page(limit=None), run_id=run.id))
+    chunks = tx.events.after(run.id, 0)
+    told = [event for chunk in chunks for event in _events.decode(chunk.data)]
+    stored = {message.id for message in own}
+    return Left(
+        seen=seen,
+        own=own,
+        calls=lost_calls(history),
+        pending=pending_calls(history),
+        noted=tx.runs.noted_calls(run.id),
+        usage=sum((step.usage for step in steps), Usage()),
+        step_count=len(steps),
+        last=chunks[-1].last if chunks else 0,
+        discarded=tuple(dict.fromkeys(id_ for id_ in map(_replied, told) if id_ and id_ not in stored)),
+    )
+
+
+def cut_off(run: Run, left: Left) -> Run:
+    """The run with one more worker that died of what it was doing."""
+    doing = [f"running the tool '{name}'" for name in dict.fromkeys(call.name for call in left.calls)]
+    if not doing:
+        doing = [f"making the reply at position {left.seen.conversation.head}"]
+    cuts = dict(run.cuts or {})
+    return replace(run, cuts=cuts | {what: cuts.get(what, 0) + 1 for what in doing})
+
+
+def died_of(run: Run) -> str | None:
+    """What too many workers died of; None if the run is to be gone on with."""
+    return next((what for what, times in (run.cuts or {}).items() if times >= MAX_CUTS), None)
+
+
+def request_of(run: Run) -> SendRequest:
+    """The run's request, without what is in the history already."""
+    if run.request is not None:
+        return decode_request(run.request)
+    return SendRequest(conversation_id=run.conversation_id, background=run.background)
+
+
+def begun_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun, list[Message]]:
+    """The run from where it was left, and returns for the calls that must not run again."""
+    known = {tool.spec.name: tool.spec for tool in tools.values()}
+    again, lost = list[ToolCallPart](), list[ToolCallPart]()
+    for call in left.calls:
+        spec = known.get(call.name)
+        (lost if call.id in left.noted and not (spec and spec.idempotent) else again).append(call)
+    conversation = left.seen.conversation
+    settlement = Settlement(approved=again, pending=left.pending)
+    begun = Begun(run, conversation, conversation.head, [], settlement)
+    return begun, [return_message(interrupted_return(call), run) for call in lost]
+
+
+def as_left(turn: Turn, run: Run, left: Left) -> None:
+    """Make the turn one that goes on with the run: what it may still do depends on what it did."""
+    turn.first = run.first if run.first is not None else turn.first
+    turn.usage, turn.step_count = left.usage, left.step_count
+    turn.started_ns -= max(0, round((utc_now() - run.created_at).total_seconds() * 1e9))
+    for message in left.own:
+        for part in message.tool_returns:
+            turn.rules.record(part.name, part.content if isinstance(part.content, str) else "")
+
+
+def resumed(run: Run, left: Left) -> Resumed:
+    return Resumed(run.id, utc_now().timestamp(), left.discarded)
+
+
+def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
+    """End a run that nobody is to go on with: a return for every call that has none, and the run's failure."""
+    run = claim.run
+    tx.runs.hold(run.id, claim.token)
+    conversation = tx.conversations.get(run.conversation_id)
+    history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
+    returns = [return_message(interrupted_return(call), run) for call in lost_calls(history)]
+    if returns:
+        tx.messages.append(conversation.id, returns)
+    mark_ended(run, ending, tx)
+    tx.events.append(run.id, chunk_after(tx.events.last(run.id), last_events(ending, added=returns)))
+
+
+def _replied(event: Event) -> str | None:
+    if isinstance(event, TextDelta | ReasoningDelta | HiddenReasoning | ToolCallDelta):
+        return event.message_id
+    return None

@@ -1,0 +1,160 @@
+"""The beginning of a run: one transaction that takes the conversation and stores what was sent, or says why not."""
+
+from dataclasses import dataclass
+from dataclasses import replace as replace_request
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from tertulia.domain.agents import Agent
+from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import Conflict, ConversationBusy
+from tertulia.domain.ids import new_message_id
+from tertulia.domain.messages import Message
+from tertulia.domain.runs import Run
+from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
+from tertulia.engine.lifecycle.repeats import gone_on_with, is_unanswered, repeated
+from tertulia.engine.requests import NewMessage, SendRequest, kept_request
+from tertulia.ports.store import Snapshot, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that has its conversation. ``first`` is the position of the first of its messages.
+
+    ``told`` is how many events its log has already, as those of runs that waited have.
+    """
+
+    run: Run
+    conversation: Conversation
+    first: int
+    messages: list[Message]
+    settlement: Settlement
+    told: int = 0
+
+
+def snapshot(conversation_id: str, tx: Transaction) -> Snapshot:
+    return tx.snapshot(conversation_id)
+
+
+def begin(
+    run: Run,
+    request: SendRequest,
+    agent: Agent,
+    system: Message | None,
+    deadline: timedelta,
+    worker_id: str,
+    tx: Transaction,
+) -> Begun | Run:
+    """Begin the run, the worker's from now on; or the earlier run that was sent just this, to be read instead.
+
+    :raises ConversationBusy: if the conversation is answering another message.
+    :raises ApprovalPending: if it waits for answers to tool calls.
+    :raises NothingPending: if an answer is to a call that waits for none.
+    :raises Conflict: if only some of the messages were sent before.
+    """
+    conversation = tx.conversations.get(run.conversation_id, lock=True)
+    taken = _taken_up(_known(request, run, tx), request, conversation, tx)
+    if isinstance(taken, Run):
+        return taken
+    conversation, request = taken
+    if request.busy == "enqueue" and run.queued_request is None and tx.runs.queued(run.conversation_id):
+        raise ConversationBusy(tx.runs.queued(run.conversation_id)[-1].id)
+    last = tail(conversation, tx, whole=bool(request.answers))
+    if request.answers:
+        settlement = settle(last, request.answers, run, run.created_at)
+        if settlement.repeats and not request.messages:
+            return tx.runs.get(settlement.repeats)
+        if settlement.pending and request.messages:
+            refuse_if_pending(last)
+        answered = settlement.messages
+    else:
+        answered = expired(last, run, run.created_at, deadline)
+        if not answered:
+            refuse_if_pending(last)
+        settlement = Settlement()
+    told = 0 if run.queued_request is None else tx.events.last(run.id)
+    waited = run.queued_request is not None
+    run = replace(run, status="running", queued_request=None, request=kept_request(request), first=conversation.head)
+    if waited:
+        tx.runs.begin(run, worker_id)
+    else:
+        tx.runs.insert(run, worker_id)
+    messages = [*answered, *(stored(message, run) for message in request.messages)]
+    if system is not None:
+        tx.messages.set_system(run.conversation_id, system)
+    head = tx.messages.append(run.conversation_id, messages, at=run.created_at)
+    first = head - len(messages)
+    if agent.message_buffer_autoclear and request.messages and not request.answers:
+        tx.conversations.set_context(run.conversation_id, first)
+        conversation = replace(conversation, context_from=first, pins=())
+    return Begun(run, replace(conversation, head=head), first, messages, settlement, told)
+
+
+def stored(message: NewMessage, run: Run) -> Message:
+    """What was sent as a message of the run's conversation."""
+    return Message(
+        id=new_message_id(),
+        agent_id=run.agent_id,
+        conversation_id=run.conversation_id,
+        role=message.role,
+        content=message.content,
+        created_at=run.created_at,
+        run_id=run.id,
+        otid=message.otid,
+        name=message.name,
+        sender_id=message.sender_id,
+        group_id=message.group_id,
+        batch_item_id=message.batch_item_id,
+    )
+
+
+def _known(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run that was begun for just this request, by whatever it is told."""
+    if run.queued_request is not None:
+        return _begun_before(run, tx)
+    return repeated(request, run, tx) or sent_before(request, run, tx)
+
+
+def _taken_up(
+    known: Run | None, request: SendRequest, conversation: Conversation, tx: Transaction
+) -> tuple[Conversation, SendRequest] | Run:
+    """What there is to begin: all of it, or what is left to do where the run that was ``known`` came to nothing.
+
+    Where it did not, that run is to be read.
+    """
+    if known is None:
+        return conversation, request
+    if request.retried and is_unanswered(known):
+        again = gone_on_with(known, conversation, tx)
+        if again is not None:
+            return again, replace_request(request, messages=(), answers=())
+        if not request.otids:
+            return conversation, request
+    return known
+
+
+def _begun_before(run: Run, tx: Transaction) -> Run | None:
+    """The run itself if its turn came already: two ends may have looked for the next run at once."""
+    now = tx.runs.get(run.id)
+    return None if now.status == "created" else now
+
+
+def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run of a request whose messages all came before: a retry, not a second message."""
+    otids = request.otids
+    if not otids:
+        return None
+    run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
+    for waiting in tx.runs.queued(request.conversation_id):
+        if waiting.id != run.id:
+            run_ids |= dict.fromkeys(set(waiting.input_otids).intersection(otids), waiting.id)
+    if not run_ids:
+        return None
+    if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:
+        raise Conflict(
+            "CONFLICT: Some of these messages were sent before and some were not (by their otid), or they were sent "
+            "in different requests. Repeat a request as it was, or give new messages new otids.",
+            run_ids=sorted(set(run_ids.values())),
+        )
+    return tx.runs.get(next(iter(run_ids.values())))

@@ -1,0 +1,1 @@
+"""What one run does: ask the model, run its tools, ask again."""

@@ -1,0 +1,246 @@
+"""The loop: ask the model, run the tools it calls, ask again, until a reply calls none.
+
+Every way of reading a reply reads what this loop writes to the run's log. A reply is made durable before the tools it
+calls run, and each return when it is there, so that whatever happens the history is one that providers accept.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import msgspec
+import structlog
+
+from tertulia.domain.errors import (
+    ContextTooLong,
+    ProviderConnectionLost,
+    ProviderContentFiltered,
+    ProviderError,
+    ProviderQuotaUsedUp,
+)
+from tertulia.domain.events import MessageAdded
+from tertulia.domain.messages import ToolCallPart
+from tertulia.domain.runs import FailedTry, StopReason
+from tertulia.engine.turn.compaction import Compactor, Room
+from tertulia.engine.turn.context import Turn
+from tertulia.engine.turn.images import Images
+from tertulia.engine.turn.intake import Intake
+from tertulia.engine.turn.model_call import ModelCall
+from tertulia.engine.turn.outcome import Ending
+from tertulia.engine.turn.step import StepRecord, failed_try
+from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
+from tertulia.ports.provider import ModelRequest, Retrying
+from tertulia.ports.telemetry import StepBegan, StepEnded
+
+_log = structlog.get_logger(__name__)
+
+
+class Loop:
+    """The loop of one turn. ``open_step`` is the step whose reply is not stored yet, complete or not."""
+
+    def __init__(self, turn: Turn, compactor: Compactor, images: Images) -> None:
+        self.open_step: StepRecord | None = None
+        self._turn = turn
+        self._compactor = compactor
+        self._images = images
+
+    async def run(self) -> Ending:
+        """Answer the turn's message. The last reply is left in ``open_step``, to be stored with the run's end.
+
+        :raises ProviderError: if the model's reply could not be had.
+        """
+        turn = self._turn
+        if turn.interrupted:
+            await _return_interrupted(turn)
+        if turn.approved:
+            await _run_tools(turn, None, turn.approved)
+        if turn.pending:
+            return Ending("requires_approval")
+        if turn.step_count and (ending := _over_after_tools(turn)):  # one that another worker began
+            return ending
+        while True:
+            step = await self._reply()
+            calls = [part for part in step.reply.content() if isinstance(part, ToolCallPart)]
+            last = turn.step_count >= turn.max_steps
+            if not calls and (last or not turn.rules.missing):
+                return Ending(_why_it_ended(step))
+            turn.faults("before_reply_stored")
+            await self._store_reply(step)
+            turn.faults("after_reply_stored")
+            await _run_tools(turn, step, [call for call in calls if not call.awaits])
+            turn.telemetry(StepEnded(step.step("success", None)))
+            if any(call.awaits for call in calls):
+                return Ending("requires_approval")
+            if ending := _over_after_tools(turn):
+                return ending
+
+    async def _reply(self) -> StepRecord:
+        """The next step with its reply: of the model, or of the first to fall back on that can give one.
+
+        :raises ProviderError: if none can, or one refuses what the others would refuse as well.
+        """
+        turn = self._turn
+        turn.step_count += 1
+        turn.telemetry(StepBegan(turn.run.id, turn.step_count))
+        failed: list[FailedTry] = []
+        *others, last = turn.choices
+        for choice in others:
+            turn.choice = choice
+            try:
+                return await self._reply_of_choice(failed)
+            except ProviderError as error:
+                step = self.open_step
+                if step is None or step.reply.content() or not _is_outage(error):
+                    raise
+                failed = [*step.failed_tries, failed_try(choice.card, error)]
+                _log.warning("model_fell_back", run_id=turn.run.id, step_id=step.id, **msgspec.to_builtins(failed[-1]))
+        turn.choice = last
+        return await self._reply_of_choice(failed)
+
+    async def _reply_of_choice(self, failed: Sequence[FailedTry]) -> StepRecord:
+        """The next step with the reply of the turn's choice. A history that is too long for it is made shorter.
+
+        :raises ContextTooLong: if that is not possible.
+        """
+        turn = self._turn
+        await load_images(turn, self._images)
+        room = Room(turn, self._compactor, request_for)
+        while True:
+            step = self.open_step = StepRecord(turn, await room.request(), failed)
+            head = turn.history.head
+            try:
+                await _ask(turn, step)
+            except ContextTooLong as error:
+                if step.reply.content():
+                    raise
+                self.open_step = None  # nothing was said: what counts is the request that is accepted
+                failed = step.failed_tries
+                await room.make_more(step.request, error)
+            else:
+                room.learn(step.request, head, step.usage)
+                return step
+
+    async def _store_reply(self, step: StepRecord) -> None:
+        message, record = step.message(partial=False), step.step("success", None)
+        messages = [message] if message else []
+        await self._turn.commit(lambda tx: step.write(tx, record), messages=messages, then=self._close_step)
+
+    def _close_step(self) -> None:
+        self.open_step = None
+
+
+def request_for(turn: Turn) -> ModelRequest:
+    """The model call that the history as it stands asks for, with the tools that the rules allow now."""
+    rules, history, specs = turn.rules, turn.history.shown(), turn.tool_specs
+    names = rules.allowed(list(specs)) if rules else list(specs)
+    forced = rules.forced
+    if rules.missing and history and history[-1].role == "assistant":
+        # The model wanted to end before it may: only what is missing is left to do.
+        names, forced = rules.missing, True
+    return ModelRequest(
+        model=turn.card.name,
+        system=turn.system,
+        messages=history,
+        tools=tuple(specs[name] for name in names if name in specs),
+        tool_choice="required" if forced else "auto",
+        settings=turn.settings,
+        instructions=turn.agent.system,
+        memory=turn.memory,
+        cache_key=turn.conversation.id,
+        context_window=turn.context_window,
+        logprobs=turn.logprobs if turn.card.gives_logprobs else None,
+        images=turn.images,
+    )
+
+
+async def load_images(turn: Turn, images: Images) -> None:
+    """Have what the history's image addresses lead to, where the model's provider needs it."""
+    turn.images = {} if turn.provider.takes_image_urls else await images.load(turn.history.image_urls)
+
+
+def _is_outage(error: ProviderError) -> bool:
+    """Whether another model may well answer what this one could not. A quota is one provider's own."""
+    return error.may_pass or isinstance(error, ProviderQuotaUsedUp)
+
+
+async def _ask(turn: Turn, step: StepRecord) -> None:
+    turn.faults("before_model_call")
+    with ModelCall(turn.telemetry, turn.provider, step.request, run_id=turn.run.id, purpose="reply") as call:
+        try:
+            await _read(turn, step, call)
+        finally:
+            step.asked()
+        finished = call.finished = step.reply.finished
+        if finished is None:
+            raise ProviderConnectionLost(f"{turn.provider.name} ended its reply without finishing it.")
+        if finished.reason == "content_filter":
+            raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
+    turn.usage += step.usage
+    turn.reply_logprobs = finished.logprobs
+    turn.context_tokens = step.usage.total_tokens or None
+
+
+async def _read(turn: Turn, step: StepRecord, call: ModelCall) -> None:
+    intake = Intake(turn.provider.name)
+    async with aclosing(turn.provider.stream(step.request)) as events:
+        async for event in events:
+            if isinstance(event, Retrying):
+                step.retried(event)
+                call.retried(event)
+                continue
+            for piece in intake.take(event):
+                delta = step.reply.push(piece)
+                if delta is None:
+                    continue
+                turn.log.append(delta, intake.chars)
+                turn.faults("during_stream")
+                if turn.log.full:
+                    await turn.log.room()  # the model is not read from meanwhile, and waits as well
+                if call.silent:
+                    call.speaks()
+                    if turn.ttft_ns is None:
+                        turn.ttft_ns = time.monotonic_ns() - turn.started_ns
+
+
+def _why_it_ended(step: StepRecord) -> StopReason:
+    finished = step.reply.finished
+    return "max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn"
+
+
+def _over_after_tools(turn: Turn) -> Ending | None:
+    """Why the run is over now that its calls have returned; None if the model is asked again."""
+    if turn.rules.over and not turn.rules.missing:
+        return Ending("tool_rule")
+    return Ending("max_steps") if turn.step_count >= turn.max_steps else None
+
+
+async def _return_interrupted(turn: Turn) -> None:
+    messages = turn.interrupted
+    await turn.commit(lambda _: None, messages=messages, events=list(map(MessageAdded, messages)))
+    for part in (part for message in messages for part in message.tool_returns):
+        turn.rules.record(part.name, "")
+
+
+async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCallPart]) -> None:
+    begun, left = time.monotonic_ns(), len(calls)
+    parallel = turn.settings is None or turn.settings.parallel_tool_calls is not False
+
+    async def note(call: ToolCallPart) -> None:
+        await turn.commit(lambda tx: tx.runs.note_call(turn.run.id, call.id))
+        turn.faults("call_noted")
+
+    running = run_calls(calls, turn, parallel=parallel, note=note)
+    async with aclosing(running) as outcomes:
+        async for call, outcome in outcomes:
+            turn.faults("during_call")
+            left -= 1
+            message = return_message(returned(call, outcome), turn.run, step_id=step.id if step else None)
+            # With the last return the step is over, and what its tools took is known.
+            over = step.step("success", None, tools_ns=time.monotonic_ns() - begun) if step and left == 0 else None
+            await turn.commit(
+                lambda tx, over=over: tx.steps.update(over) if over else None,
+                messages=[message],
+                events=[MessageAdded(message)],
+            )
+            if left:
+                turn.faults("between_calls")

@@ -1,0 +1,1 @@
+"""ChatGPT subscriptions: the Responses dialect behind a sign-in."""

@@ -1,0 +1,1 @@
+"""The Gemini dialect, of Google AI and Vertex AI."""

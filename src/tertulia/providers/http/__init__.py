@@ -1,0 +1,1 @@
+"""How every dialect reaches its servers."""
