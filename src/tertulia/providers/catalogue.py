@@ -12,8 +12,7 @@ from tertulia.ports.provider import Provider
 from tertulia.provider_settings import Endpoint, ProviderSettings
 from tertulia.providers.adapter import Adapter
 from tertulia.providers.adapters import make_adapter
-from tertulia.providers.endpoint import EndpointConfig
-from tertulia.providers.openai.chat_quirks import is_openai
+from tertulia.providers.endpoint import EndpointConfig, is_openai
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from tertulia.domain.models import ProviderCategory
 from tertulia.domain.provider_types import COMPATIBLE, ProviderType
@@ -12,6 +13,24 @@ from tertulia.providers.failures import Subject
 _SECRET_OPTIONS: Final = ("access_key", "secret_key", "session_token", "access_token")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}")
 _LEAST_SECRET: Final = 8  # characters; a shorter key is a stand-in, and its letters are those of other words
+
+
+_BY_DOMAIN: Final[Mapping[str, str]] = {
+    "openai.com": "openai",
+    "openai.azure.com": "azure",
+    "deepseek.com": "deepseek",
+    "moonshot.ai": "moonshot",
+    "moonshot.cn": "moonshot",
+    "z.ai": "zai",
+    "bigmodel.cn": "zai",
+    "openrouter.ai": "openrouter",
+    "mistral.ai": "mistral",
+    "groq.com": "groq",
+    "x.ai": "xai",
+    "cerebras.ai": "cerebras",
+    "together.xyz": "together",
+    "together.ai": "together",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +81,14 @@ class EndpointConfig:
 
     def subject(self, model: str = "") -> Subject:
         return Subject(name=self.name, endpoint=self.base_url, key_hint=self.key_hint, model=model)
+
+
+def is_openai(base_url: str) -> bool:
+    """Whether OpenAI's own models answer there, rather than one of its many imitators."""
+    return type_at(base_url) in {"openai", "azure"}
+
+
+def type_at(base_url: str) -> str:
+    """The provider type whose own servers answer there; "" for nobody's in particular."""
+    host = f".{urlsplit(base_url).hostname or ''}"
+    return next((name for domain, name in _BY_DOMAIN.items() if host.endswith(f".{domain}")), "")

@@ -11,9 +11,8 @@ from msgspec import Struct
 
 from tertulia.domain.errors import ProviderError
 from tertulia.domain.models import EmbeddingCard, ModelCard
-from tertulia.providers.endpoint import EndpointConfig
+from tertulia.providers.endpoint import EndpointConfig, is_openai
 from tertulia.providers.model_facts import DEFAULT_CONTEXT_WINDOW, can_chat, embedding_dimensions, known_windows
-from tertulia.providers.openai.chat_quirks import is_openai
 
 _OTHER_TYPES: Final = frozenset(
     {"embedding", "embeddings", "image", "video", "audio", "transcribe", "moderation", "rerank"}

@@ -30,7 +30,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic.schema import closed_schema
 from tertulia.providers.anthropic.settings import Habits, parameters
-from tertulia.providers.openai.chat_encoding import FragmentCache
+from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import sent
 from tertulia.providers.turns import (
     ASSISTANT,

@@ -31,7 +31,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.bedrock.models import Family, family_of
 from tertulia.providers.bedrock.settings import JSON_SCHEMA, PARALLEL, rules_for
-from tertulia.providers.openai.chat_encoding import FragmentCache
+from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import leaves, parameters
 from tertulia.providers.turns import (
     ASSISTANT,

@@ -35,9 +35,9 @@ from tertulia.domain.messages import (
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers import setting_rules
+from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.gemini.schema import known_schema
 from tertulia.providers.gemini.settings import RULES
-from tertulia.providers.openai.chat_encoding import FragmentCache
 from tertulia.providers.turns import ASSISTANT, MAX_TOOL_NAME, RESULTS, arguments_object, fragment
 
 UNNAMED: Final = "gemini-"

@@ -9,7 +9,6 @@ What has no place in the dialect is settled here:
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Collection
 from hashlib import sha256
 from string import ascii_letters, digits
@@ -31,6 +30,7 @@ from tertulia.domain.messages import (
 )
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.openai.chat_quirks import Quirks
 from tertulia.providers.openai.chat_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
@@ -44,40 +44,6 @@ _NO_REASONING: Final = " "  # stands for what a reply without reasoning has none
 _MAX_NAME: Final = 64  # characters, of functions and of speakers
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _encode: Final = msgspec.json.Encoder().encode
-
-
-ENTRY_BYTES: Final = 320
-"""What a kept message takes beside its encoded bytes: the id, two objects' heads, a place in the order."""
-
-
-class FragmentCache:
-    """Encoded messages by id, the least recently used thrown out first, bounded by the memory they take."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._fragments: OrderedDict[str, bytes] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._fragments)
-
-    def get(self, message_id: str) -> bytes | None:
-        fragment = self._fragments.get(message_id)
-        if fragment is not None:
-            self._fragments.move_to_end(message_id)
-        return fragment
-
-    def put(self, message_id: str, fragment: bytes) -> None:
-        if len(fragment) > self._max_bytes // 8:  # a few large images would throw out everything else
-            return
-        before = self._fragments.pop(message_id, None)
-        if before is not None:
-            self._bytes -= len(before) + ENTRY_BYTES
-        self._fragments[message_id] = fragment
-        self._bytes += len(fragment) + ENTRY_BYTES
-        while self._bytes > self._max_bytes:
-            _, dropped = self._fragments.popitem(last=False)
-            self._bytes -= len(dropped) + ENTRY_BYTES
 
 
 class ChatEncoder:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from tertulia.domain.provider_types import ProviderType
+from tertulia.providers.endpoint import type_at
 from tertulia.providers.openai.chat_settings import CHAT, OPENAI, RULES
 from tertulia.providers.setting_rules import Rules
 
@@ -46,36 +46,10 @@ _BY_TYPE: Final[Mapping[str, Quirks]] = {
     # It refuses every parameter it does not know, and tool calls whose ids are not nine letters or digits.
     "mistral": Quirks(usage_option=False, speakers=False, call_ids="nine"),
 }
-_BY_DOMAIN: Final[Mapping[str, str]] = {
-    "openai.com": "openai",
-    "openai.azure.com": "azure",
-    "deepseek.com": "deepseek",
-    "moonshot.ai": "moonshot",
-    "moonshot.cn": "moonshot",
-    "z.ai": "zai",
-    "bigmodel.cn": "zai",
-    "openrouter.ai": "openrouter",
-    "mistral.ai": "mistral",
-    "groq.com": "groq",
-    "x.ai": "xai",
-    "cerebras.ai": "cerebras",
-    "together.xyz": "together",
-    "together.ai": "together",
-}
 
 
 def quirks_of(row: ProviderType, base_url: str) -> Quirks:
     """Those of the type; of an endpoint that is of no particular one, those of the host that answers."""
-    name = row.name or _type_at(base_url)
+    name = row.name or type_at(base_url)
     quirks = _BY_TYPE.get(name, _UNKNOWN if not name else Quirks())
     return replace(quirks, rules=RULES.get(name, CHAT))
-
-
-def is_openai(base_url: str) -> bool:
-    """Whether OpenAI's own models answer there, rather than one of its many imitators."""
-    return _type_at(base_url) in {"openai", "azure"}
-
-
-def _type_at(base_url: str) -> str:
-    host = f".{urlsplit(base_url).hostname or ''}"
-    return next((name for domain, name in _BY_DOMAIN.items() if host.endswith(f".{domain}")), "")

@@ -28,7 +28,7 @@ from tertulia.domain.messages import (
 )
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.openai.chat_encoding import FragmentCache
+from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.openai.responses_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules
