@@ -12,15 +12,13 @@ from msgspec.structs import replace
 from tertulia.domain.errors import Conflict
 from tertulia.domain.events import Event
 from tertulia.domain.runs import Run
-from tertulia.engine.lifecycle.prepare import Turns, check_model, new_run, prompt_of
+from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, begin, snapshot
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.loop import request_for
-from tertulia.engine.turn.model_choice import choose
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import EventChunk, Store, Transaction
 from tertulia.ports.tool import Tool
@@ -46,14 +44,11 @@ class Previews:
         """
         seen = await self._store.read(partial(snapshot, request.conversation_id))
         run = new_run(request, seen)
-        choices = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
-        check_model(request, choices[0].card)
-        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
+        prepared = prepare(self._catalogue, request, seen, compile_anew=True)
         begun = await self._rehearsed(
-            partial(begin, run, request, seen.agent, system, self._settings.approval_deadline, "")
+            partial(begin, run, request, seen.agent, prepared.compiled, self._settings.approval_deadline, "")
         )
-        prompt = prompt_of(request, system or seen.system)
-        turn = self._turns.turn(request, begun, seen, choices, system=prompt, log=_Silent())
+        turn = self._turns.turn(request, begun, seen, prepared, log=_Silent())
         # Read afresh: what is kept of the conversation's history belongs to its runs.
         turn.history = await Histories(self._store, self._images).of(replace(begun.conversation, head=begun.first))
         turn.history.append(begun.messages, begun.conversation.head)

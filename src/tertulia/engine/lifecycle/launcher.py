@@ -15,7 +15,7 @@ from tertulia.domain.runs import Run, meaning_of
 from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin_compaction
 from tertulia.engine.lifecycle.executor import Active, Answering
 from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, ended, last_events
-from tertulia.engine.lifecycle.prepare import Turns, check_model, new_run, prompt_of
+from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.recovery import (
     Left,
     as_left,
@@ -31,11 +31,9 @@ from tertulia.engine.lifecycle.recovery import (
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, Snapshot, begin, snapshot
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.compaction import Compactor
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.loop import Loop
-from tertulia.engine.turn.model_choice import choose
 from tertulia.engine.turn.outcome import CRASHED, Ending, deadly, failure
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, RunLog
@@ -81,17 +79,15 @@ class Launcher:
         """
         if not self.room:
             raise ServerBusy(self._settings.max_runs)
-        choices = choose(self._catalogue, seen.agent, seen.conversation, request.override_model)
-        check_model(request, choices[0].card)
-        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system)
+        prepared = prepare(self._catalogue, request, seen, compile_anew=True)
         deadline = self._settings.approval_deadline
-        begun = await self._store.write(partial(begin, run, request, seen.agent, system, deadline, self.worker_id))
+        begun = await self._store.write(
+            partial(begin, run, request, seen.agent, prepared.compiled, deadline, self.worker_id)
+        )
         if isinstance(begun, Run):
             return begun
         returns = [message for message in begun.messages if message.role == "tool"]  # what answers to calls came to
-        log = self._opened(begun, returns)
-        prompt = prompt_of(request, system or seen.system)
-        turn = self._turns.turn(request, begun, seen, choices, system=prompt, log=log)
+        turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun, returns))
         turn.faults("after_answer_stored")
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))
         self._answering.launch(active, self.worker_id, apart=run.status == "created")
@@ -104,9 +100,9 @@ class Launcher:
         seen = await self._store.read(partial(snapshot, conversation_id))
         request = SendRequest(conversation_id=conversation_id)
         run = replace(new_run(request, seen), metadata=dict(METADATA))
-        choices = choose(self._catalogue, seen.agent, seen.conversation, None)
+        prepared = prepare(self._catalogue, request, seen, compile_anew=False)
         begun = await self._store.write(partial(begin_compaction, run, self.worker_id))
-        turn = self._turns.turn(request, begun, seen, choices, system=seen.system.text, log=self._opened(begun))
+        turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun))
         turn.faults("during_compaction")
         compacting = Compacting(turn, self._compactor, self._images, asked)
         return compacting, self._answering.launch(Active(turn, begun, compacting), self.worker_id)
@@ -151,10 +147,9 @@ class Launcher:
             await self._end_lost(claim, deadly(deadly_work))
             return
         begun, interrupted = begun_again(run, left, self._turns.tools)
-        choices = choose(self._catalogue, left.seen.agent, left.seen.conversation, request.override_model)
+        prepared = prepare(self._catalogue, request, left.seen, compile_anew=False)
         log = await self._opened_again(run, claim.token, left)
-        prompt = prompt_of(request, left.seen.system)
-        turn = self._turns.turn(request, begun, left.seen, choices, system=prompt, log=log, token=claim.token)
+        turn = self._turns.turn(request, begun, left.seen, prepared, log=log, token=claim.token)
         turn.interrupted = tuple(interrupted)
         as_left(turn, run, left)
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))

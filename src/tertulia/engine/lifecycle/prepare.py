@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tertulia.context.skills import with_skills
 from tertulia.domain.clock import utc_now
@@ -12,11 +13,13 @@ from tertulia.domain.models import ModelCard
 from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.start import Begun, Snapshot
 from tertulia.engine.requests import SendRequest
+from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.fenced_store import FencedStore
 from tertulia.engine.turn.history import History
-from tertulia.engine.turn.model_choice import Choice
+from tertulia.engine.turn.model_choice import Choice, choose
 from tertulia.engine.turn.tool_rules import ToolRules
+from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import RunLog
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView
@@ -41,11 +44,30 @@ def new_run(request: SendRequest, seen: Snapshot) -> Run:
     )
 
 
-def check_model(request: SendRequest, card: ModelCard) -> None:
-    """Say whether the model can do what the request asks of it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run needs to know before it begins: the models to ask in their order, and the system prompt.
 
-    :raises InvalidArgument: if it cannot.
+    ``compiled`` is the conversation's prompt compiled anew; None if what is stored is not stale.
     """
+
+    choices: tuple[Choice, ...]
+    prompt: str
+    compiled: Message | None = None
+
+
+def prepare(catalogue: Catalogue, request: SendRequest, seen: Snapshot, *, compile_anew: bool) -> Prepared:
+    """Decide what answers the request.
+
+    :raises InvalidArgument: if the model cannot do what the request asks of it. What else, :func:`choose` says.
+    """
+    choices = choose(catalogue, seen.agent, seen.conversation, request.override_model)
+    _check_model(request, choices[0].card)
+    compiled = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
+    return Prepared(choices, _prompt_of(request, compiled or seen.system), compiled)
+
+
+def _check_model(request: SendRequest, card: ModelCard) -> None:
     if request.logprobs is not None and not card.gives_logprobs:
         raise InvalidArgument(
             f"INVALID_ARGUMENT: the model {card.handle} gives no log probabilities. Send the message without "
@@ -53,7 +75,7 @@ def check_model(request: SendRequest, card: ModelCard) -> None:
         )
 
 
-def prompt_of(request: SendRequest, system: Message) -> str:
+def _prompt_of(request: SendRequest, system: Message) -> str:
     """The system prompt of this run: the conversation's or the request's own, and the client's skills."""
     prompt = system.text if request.override_system is None else request.override_system
     return with_skills(prompt, request.client_skills)
@@ -79,9 +101,8 @@ class Turns:
         request: SendRequest,
         begun: Begun,
         seen: Snapshot,
-        choices: tuple[Choice, ...],
+        prepared: Prepared,
         *,
-        system: str,
         log: RunLog,
         token: int = 1,
     ) -> Turn:
@@ -93,10 +114,10 @@ class Turns:
             run=run,
             agent=seen.agent,
             conversation=conversation,
-            system=system,
+            system=prepared.prompt,
             memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
-            choices=choices,
-            choice=choices[0],
+            choices=prepared.choices,
+            choice=prepared.choices[0],
             max_steps=request.max_steps,
             logprobs=request.logprobs,
             tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))},
