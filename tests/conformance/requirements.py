@@ -194,7 +194,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("runs.steps.list.returns-contract-shape", "runs.steps.list", "Each step tells its model, provider and tokens."),
     Requirement("runs.trace.retrieve.spans", "runs.trace.retrieve", "A run is told as spans: itself, its steps, their model calls and tools, with durations."),
     Requirement("runs.usage.retrieve.adds-up-the-steps", "runs.usage.retrieve", "The usage of a run is the sum of its steps."),
-    Requirement("runs.failure-is-recorded", "runs.retrieve", "A failed run and its step tell the error's type and the provider's words."),
+    Requirement("runs.failure-is-recorded", "runs.retrieve", "A failed run tells the error's type, message and detail in `metadata.error`, and its step the provider's words."),
     Requirement("steps.retrieve.returns-contract-shape", "steps.retrieve", "A step is retrieved as it is listed."),
     Requirement("steps.list.filters", "steps.list", "`agent_id`, `model`, `start_date`, `end_date`, `feedback`, `has_feedback` and `tags` narrow the list."),
     Requirement("steps.feedback.create", "steps.feedback.create", "Feedback and tags on a step are kept, found by the filters, and cleared by `null`."),

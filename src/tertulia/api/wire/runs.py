@@ -69,13 +69,21 @@ def run_to_wire(run: runs.Run) -> Run:
         total_duration_ns=run.total_duration_ns,
         ttft_ns=run.ttft_ns,
         request_config=_config_to_wire(run.request_config),
-        metadata=run.metadata,
+        metadata=_metadata(run),
         callback_url=run.callback_url,
         callback_error=run.callback_error,
         callback_sent_at=run.callback_sent_at,
         callback_status_code=run.callback_status_code,
         base_template_id=run.base_template_id,
     )
+
+
+def _metadata(run: runs.Run) -> JsonObject | None:
+    """With ``error`` where it failed: that is where clients look for the reason."""
+    if run.error is None:
+        return run.metadata
+    told = {name: run.error.get(name) for name in ("error_type", "message", "detail")}
+    return {**(run.metadata or {}), "error": told}
 
 
 def wire_conversation_id(conversation_id: str, agent_id: str) -> str:
