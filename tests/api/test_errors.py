@@ -39,6 +39,7 @@ EXPECTED: dict[type[domain.TertuliaError], int] = {
     domain.ProviderRateLimited: 429,
     domain.ProviderQuotaUsedUp: 429,
     domain.ProviderOverloaded: 502,
+    domain.ProviderEmptyReply: 502,
     domain.ProviderTimeout: 504,
     domain.ProviderUnreachable: 502,
     domain.ProviderConnectionLost: 502,

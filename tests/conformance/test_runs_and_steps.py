@@ -234,11 +234,9 @@ def test_a_failed_run_says_why(client: Letta, conversation: Conversation, endpoi
     assert (failed.status, failed.stop_reason) == ("failed", "llm_api_error")
     assert failed.completed_at is not None
     for run in (failed, client.runs.retrieve(failed.id)):
-        assert run.metadata is not None
-        told = run.metadata["error"]
-        assert isinstance(told, dict)
+        told: Any = (run.metadata or {}).get("error")
         assert set(told) == {"error_type", "message", "detail"}
-        assert all(told.values())
+        assert "slow down" in told["detail"]
     step = client.runs.steps.list(failed.id).items[0]
     assert step.status == "failed"
     assert step.error_type == "llm_rate_limit"

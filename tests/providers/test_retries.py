@@ -13,6 +13,7 @@ from tertulia.domain.errors import (
     ProviderBadRequest,
     ProviderConnectionLost,
     ProviderContentFiltered,
+    ProviderEmptyReply,
     ProviderError,
     ProviderFailed,
     ProviderMalformedReply,
@@ -114,10 +115,25 @@ async def test_the_last_failure_is_the_one_told_when_the_tries_are_used_up() -> 
 
 
 async def test_a_body_worded_anew_is_asked_with_at_once_and_is_no_retry() -> None:
-    provider = Scripted([ProviderBadRequest("not so")], [SOON], [END], retries=1)
+    provider = Scripted([ProviderBadRequest("not so")], [SOON], [TextPiece("hi"), END], retries=1)
     provider.other_body = b"other"
-    assert await ask(provider) == [Retrying(1, SOON, 0), END]
+    assert await ask(provider) == [Retrying(1, SOON, 0), TextPiece("hi"), END]
     assert [call.body for call in provider.calls] == [b"m", b"other", b"other"]
+
+
+async def test_an_empty_reply_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tertulia.providers.retries._FIRST_WAIT", 0.0)
+    provider = Scripted([TextPiece(""), END], [END], [TextPiece("hi"), END], retries=2)
+    events = [event for event in await ask(provider) if event != TextPiece("")]
+    assert [type(event) for event in events] == [Retrying, Retrying, TextPiece, Finished]
+    with pytest.raises(ProviderEmptyReply) as caught:
+        await ask(Scripted([END], retries=0))
+    assert "empty content in" in caught.value.detail
+
+
+async def test_a_reply_that_ran_out_of_tokens_before_it_said_anything_is_no_empty_one() -> None:
+    end = Finished(reason="length", usage=None)
+    assert await ask(Scripted([end])) == [end]
 
 
 async def test_a_body_is_not_worded_anew_for_ever() -> None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from tertulia.domain.errors import ProviderEmptyReply
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import Finished, ModelRequest, Provider, ProviderEvent, TextPiece, ToolCallPiece
@@ -63,6 +64,7 @@ class ScriptedProvider:
         self.requests.append(request)
         script = self.scripts.popleft() if self.scripts else say("ok")
         self.open += 1
+        said = False
         try:
             for act in script(request) if callable(script) else script:
                 if isinstance(act, Gate):
@@ -70,7 +72,10 @@ class ScriptedProvider:
                     await act.go.wait()
                 elif isinstance(act, Exception):
                     raise act
+                elif isinstance(act, Finished) and act.reason == "stop" and not said:
+                    raise ProviderEmptyReply("scripted", request.model)
                 else:
+                    said = True
                     yield act
         finally:
             self.open -= 1

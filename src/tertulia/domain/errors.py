@@ -248,6 +248,19 @@ class ProviderMalformedReply(ProviderError):
     """What came back is not the protocol."""
 
 
+class ProviderEmptyReply(ProviderError):
+    """A reply that is complete and says nothing."""
+
+    may_pass = True
+
+    def __init__(self, name: str, model: str) -> None:
+        # Letta Code looks for "empty content in".
+        super().__init__(
+            f"{name} sent an empty reply.",
+            detail=f"There was empty content in the reply of {model}: no text, no reasoning and no tool call.",
+        )
+
+
 class ProviderBadRequest(ProviderError):
     """The provider refused the request as it stands."""
 

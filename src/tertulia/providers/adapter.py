@@ -7,9 +7,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from tertulia.domain.errors import ProviderError, ProviderMalformedReply
+from tertulia.domain.errors import ProviderEmptyReply, ProviderError, ProviderMalformedReply
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
-from tertulia.ports.provider import ModelRequest, ProviderEvent
+from tertulia.ports.provider import Finished, FinishReason, ModelRequest, ProviderEvent, ReasoningPiece, TextPiece
 from tertulia.ports.rounds import turn
 from tertulia.providers import setting_rules
 from tertulia.providers.endpoint import EndpointConfig
@@ -20,6 +20,9 @@ from tertulia.providers.setting_rules import Rules
 
 _MOST_BODIES: Final = 4  # of one request; an adapter that words it anew without end is wrong
 
+_ENDS_OF_NOTHING: Final = frozenset[FinishReason]({"stop", "tool_calls"})
+"""Reasons for which a reply without anything in it cannot have ended; at its limit of tokens it may well."""
+
 
 @asynccontextmanager
 async def _not_too_deep(provider: str) -> AsyncGenerator[None]:
@@ -28,6 +31,18 @@ async def _not_too_deep(provider: str) -> AsyncGenerator[None]:
         yield
     except RecursionError as error:
         raise ProviderMalformedReply(f"{provider} sent something that is nested too deeply.") from error
+
+
+def _says(event: ProviderEvent, subject: Subject) -> bool:
+    """Whether the event is something of a reply, nothing having come before it.
+
+    :raises ProviderEmptyReply: if it is the end of one.
+    """
+    if isinstance(event, Finished):
+        if event.reason in _ENDS_OF_NOTHING:
+            raise ProviderEmptyReply(subject.name, subject.model)
+        return False
+    return not isinstance(event, TextPiece | ReasoningPiece) or bool(event.text or event.signature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +179,8 @@ class Adapter(ABC):
                         async for events in batches:
                             await turn()  # a reply that is there all at once is still read in slices
                             for event in events:
-                                started = True
+                                if not started:
+                                    started = _says(event, subject)
                                 yield event
                     return
                 except ProviderError as error:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tertulia.domain.errors import ProviderConnectionLost, ProviderError
+from tertulia.domain.errors import ProviderConnectionLost, ProviderEmptyReply, ProviderError
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import (
@@ -150,6 +150,14 @@ async def test_a_refusal_is_a_typed_error_with_words_for_the_user(harness: Harne
         await events_of(harness)
     assert caught.value.message
     assert caught.value.detail
+
+
+async def test_an_empty_reply_is_a_failure_that_may_pass(harness: Harness) -> None:
+    harness.replies(usage=USAGE)
+    with pytest.raises(ProviderEmptyReply, match="empty reply") as caught:
+        await events_of(harness)
+    assert caught.value.may_pass
+    assert "empty content in" in caught.value.detail
 
 
 async def test_a_rate_limit_says_when_to_come_back(harness: Harness) -> None:

@@ -15,6 +15,7 @@ from tertulia.domain.errors import (
     ContextTooLong,
     ProviderConnectionLost,
     ProviderContentFiltered,
+    ProviderEmptyReply,
     ProviderError,
     ProviderQuotaUsedUp,
 )
@@ -175,6 +176,8 @@ async def _ask(turn: Turn, step: StepRecord) -> None:
             raise ProviderConnectionLost(f"{turn.provider.name} ended its reply without finishing it.")
         if finished.reason == "content_filter":
             raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
+        if finished.reason != "length" and not step.reply.content():
+            raise ProviderEmptyReply(turn.provider.name, turn.card.handle)
     turn.usage += step.usage
     turn.reply_logprobs = finished.logprobs
     turn.context_tokens = step.usage.total_tokens or None
