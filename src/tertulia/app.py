@@ -52,14 +52,19 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(
-    settings: Settings, *, tools: Sequence[Tool] = (), faults: Faults = no_faults, worker: int = 0
+    settings: Settings,
+    *,
+    tools: Sequence[Tool] = (),
+    faults: Faults = no_faults,
+    worker: int = 0,
+    connections: Callable[[], int] | None = None,
 ) -> "Application":
     """The server as an ASGI application; it opens its database when it starts and closes it when it stops.
 
     ``tools`` are offered beside the built-in ones; ``faults`` is for tests of what survives a crash. ``worker`` is the
-    number of this process among those behind one address.
+    number of this process among those behind one address. ``connections`` says how many clients have open to it.
     """
-    return Application(settings, tools, faults, worker)
+    return Application(settings, tools, faults, Metrics(worker, connections))
 
 
 class Application:
@@ -69,10 +74,14 @@ class Application:
     """
 
     def __init__(
-        self, settings: Settings, tools: Sequence[Tool] = (), faults: Faults = no_faults, worker: int = 0
+        self,
+        settings: Settings,
+        tools: Sequence[Tool] = (),
+        faults: Faults = no_faults,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
-        self._worker = worker
+        self._metrics = metrics or Metrics()
         self._tools = tools
         self._faults = faults
         self._api: FastAPI | None = None
@@ -104,7 +113,8 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         """The protocol of an ASGI server's life: a failed start is raised, for the command line to tell."""
         await receive()
-        metrics, traces = Metrics(self._worker), open_traces(self._worker)
+        metrics = self._metrics
+        traces = open_traces(metrics.worker)
         services = self._services = await open_services(
             self._settings, self._tools, self._faults, metrics, [traces.telemetry] if traces else []
         )

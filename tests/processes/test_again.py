@@ -33,7 +33,7 @@ def _seen(connection: http.client.HTTPConnection, path: str, body: str) -> tuple
 
 
 def _figures(server: ServerProcess) -> Mapping[str, float]:
-    found = re.findall(r"^(process_\w+)\{.*\} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    found = re.findall(r"^(\w+)\{worker=\"0\"\} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 

@@ -7,6 +7,7 @@ the point was reached, so that a process that is started again goes past it. ``E
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tertulia.domain.tools import ToolOutcome, ToolSpec
 from tertulia.ports.faults import Point
 from tertulia.ports.tool import ToolContext
 from tertulia.settings import Settings
+from tertulia.telemetry.metrics import Metrics
 
 _PARAMETERS = {"type": "object", "properties": {"line": {"type": "string"}}, "required": ["line"]}
 
@@ -55,8 +57,10 @@ def die_at(point: Point) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _create_app(settings: Settings, *, worker: int = 0) -> app.Application:
-    return app.Application(settings, TOOLS, die_at, worker)
+def _create_app(
+    settings: Settings, *, worker: int = 0, connections: Callable[[], int] | None = None
+) -> app.Application:
+    return app.Application(settings, TOOLS, die_at, Metrics(worker, connections))
 
 
 if __name__ == "__main__":

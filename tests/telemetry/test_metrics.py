@@ -255,3 +255,14 @@ async def test_runs_that_go_on_and_runs_that_wait_are_told_apart(world: World) -
     await world.events(second.id)
     found = await samples(metrics)
     assert found["tertulia_runs_waiting", ""] == 0
+
+
+async def test_what_the_process_holds_is_looked_at() -> None:
+    open_connections = 3
+    metrics = Metrics(connections=lambda: open_connections)
+    before = await samples(metrics)
+    assert before["tertulia_http_connections_open", ""] == open_connections
+    assert before["tertulia_threads", ""] >= 1
+    waiting = asyncio.create_task(asyncio.Event().wait())
+    assert (await samples(metrics))["tertulia_tasks", ""] == before["tertulia_tasks", ""] + 1
+    waiting.cancel()

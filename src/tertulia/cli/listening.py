@@ -20,9 +20,12 @@ _OTHER_FILES: Final = 200
 """Those of the database, of models and of tools."""
 
 
-def connections(settings: Settings) -> Callable[..., Connection]:
+def house_of(settings: Settings) -> House:
+    return House(_limits(settings))
+
+
+def connections(house: House) -> Callable[..., Connection]:
     """What makes the server's connections, in place of uvicorn's own class."""
-    house = House(_limits(settings))
 
     def connect(
         config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: object = None

@@ -179,17 +179,18 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     sys.setswitchinterval(_SWITCH_SECONDS)
     # Imported late so that a wrong option or a taken port is told at once, before the server's own weight is loaded.
     from tertulia.app import create_app  # noqa: PLC0415
-    from tertulia.cli.listening import connections  # noqa: PLC0415
+    from tertulia.cli.listening import connections, house_of  # noqa: PLC0415
 
+    house = house_of(settings)
     try:
-        application = create_app(settings, worker=parent.place if parent else 0)
+        application = create_app(settings, worker=parent.place if parent else 0, connections=lambda: house.count)
     except TertuliaError as error:
         raise Problem(in_words(settings, error)) from error
     app = StartupWatch(application)
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", connections(settings)),  # uvicorn only calls it
+        http=cast("type[asyncio.Protocol]", connections(house)),  # uvicorn only calls it
         ws="none",
         lifespan="on",
         log_config=None,

@@ -45,6 +45,11 @@ class House:
         return False
 
     @property
+    def count(self) -> int:
+        """How many connections are open, idle ones among them."""
+        return len(self._guests)
+
+    @property
     def overrun(self) -> bool:
         """Whether there are so many that not even a refusal is to be had."""
         return len(self._guests) > self.limits.max_connections + _OVERFLOW

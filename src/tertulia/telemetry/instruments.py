@@ -137,6 +137,11 @@ class Instruments:
         self.loop_lag_seconds = self._spread(
             "event_loop_lag_seconds", "How late the event loop was, looked at every second.", QUICK
         )
+        self.connections_open = self._gauge(
+            "http_connections_open", "Connections of clients that are open, idle ones among them."
+        )
+        self.tasks = self._gauge("tasks", "Tasks of the event loop, those that wait among them.")
+        self.threads = self._gauge("threads", "Threads of the process.")
         self.build = self._family(GaugeMetricFamily, "build", "Always 1; the label says which version.", ("version",))
 
     def collect(self) -> Iterator[Metric]:

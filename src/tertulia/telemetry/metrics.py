@@ -1,6 +1,8 @@
 """The figures of one worker: counted as things happen, completed when they are asked for, written for Prometheus."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -51,13 +53,17 @@ class Sources:
 class Metrics:
     """Told what happens; renders it as text. Every sample has a label ``worker``.
 
+    ``connections`` says how many clients have open to this process.
+
     A request for the figures of several workers behind one address is answered by any of them: by the label their
     samples are told apart.
     """
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, worker: int = 0) -> None:
+    def __init__(self, worker: int = 0, connections: Callable[[], int] | None = None) -> None:
+        self.worker = worker
+        self._connections = connections
         self._figures = Instruments()
         self._figures.build.of(__version__).set(1)
         process = ProcessCollector(registry=None)
@@ -109,9 +115,17 @@ class Metrics:
             self._figures.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
     async def render(self) -> bytes:
+        self._look_at_process()
         if self._sources is not None:
             await self._look(self._sources)
         return generate_latest(self._labelled)
+
+    def _look_at_process(self) -> None:
+        figures = self._figures
+        figures.tasks.set(len(asyncio.all_tasks()))
+        figures.threads.set(_threads())
+        if self._connections is not None:
+            figures.connections_open.set(self._connections())
 
     async def _look(self, sources: Sources) -> None:
         figures = self._figures
@@ -167,6 +181,14 @@ class Metrics:
             self._figures.events_stored.add(flush.count)
         else:
             self._figures.flush_failures.add()
+
+
+def _threads() -> int:
+    """How many there are, those of libraries that are not Python among them where the system tells."""
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208  names alone
+    except OSError:
+        return threading.active_count()
 
 
 class _Labelled(Collector):
