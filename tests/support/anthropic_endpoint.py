@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.support.anthropic_requests import find_violations
 from tests.support.scripted_endpoint import Delay, Drop, Pause, Raw, Received, Refuse, ScriptedEndpoint
+from tests.support.wire_json import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,5 +227,5 @@ class _Events:
 
 
 def _event(kind: str, **fields: Any) -> bytes:
-    data = json.dumps({"type": kind, **fields}, ensure_ascii=False)
+    data = as_json({"type": kind, **fields})
     return f"event: {kind}\ndata: {data}\n\n".encode()

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 from tests.support.aws_signature import find_flaw
 from tests.support.bedrock_requests import find_violations
 from tests.support.scripted_endpoint import Delay, Drop, Pause, Raw, Received, Refuse, ScriptedEndpoint, Whole
+from tests.support.wire_json import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ def frame(headers: dict[str, str], payload: bytes) -> bytes:
 
 def event(kind: str, **fields: Any) -> bytes:
     """One event as the service writes it, with padding that hides how long a token is."""
-    payload = json.dumps({**fields, "p": "abcdefghijkl"}, ensure_ascii=False).encode()
+    payload = as_json({**fields, "p": "abcdefghijkl"}).encode()
     return frame({":event-type": kind, ":content-type": "application/json", ":message-type": "event"}, payload)
 
 

@@ -5,13 +5,13 @@ What is signed here must come back on the part it was issued on, and nothing els
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.support.gemini_requests import find_violations
 from tests.support.scripted_endpoint import Delay, Drop, Pause, Raw, Received, Refuse, ScriptedEndpoint, Whole
+from tests.support.wire_json import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,4 +236,4 @@ class _Chunks:
 
 
 def _event(**fields: Any) -> bytes:
-    return f"data: {json.dumps(fields, ensure_ascii=False)}\r\n\r\n".encode()
+    return f"data: {as_json(fields)}\r\n\r\n".encode()

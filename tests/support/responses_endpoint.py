@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.support.responses_requests import Issued, find_violations, mark_of
 from tests.support.scripted_endpoint import Delay, Drop, Pause, Raw, Received, Refuse, ScriptedEndpoint
+from tests.support.wire_json import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,6 +291,6 @@ class Events:
         }
 
     def _event(self, kind: str, **fields: Any) -> bytes:
-        data = json.dumps({"type": kind, "sequence_number": self._number, **fields}, ensure_ascii=False)
+        data = as_json({"type": kind, "sequence_number": self._number, **fields})
         self._number += 1
         return f"event: {kind}\ndata: {data}\n\n".encode()

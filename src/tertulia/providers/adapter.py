@@ -1,10 +1,11 @@
 """What the adapters of all dialects share: the Provider port, tries before the first token, the list of models."""
 
 import asyncio
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from tertulia.domain.errors import ProviderEmptyReply, ProviderError, ProviderMalformedReply
@@ -14,6 +15,7 @@ from tertulia.ports.rounds import turn
 from tertulia.providers import setting_rules
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
+from tertulia.providers.halves import Halves
 from tertulia.providers.model_list import Listed, ModelList
 from tertulia.providers.retries import Retries
 from tertulia.providers.setting_rules import Rules
@@ -49,13 +51,15 @@ def _says(event: ProviderEvent, subject: Subject) -> bool:
 class Call:
     """One try of a request. ``body`` is what ``encode`` gave, or what it was worded anew to.
 
-    ``deadline`` is the ``time.monotonic()`` by which the reply must have begun.
+    ``deadline`` is the ``time.monotonic()`` by which the reply must have begun. ``halves`` mends the JSON of the reply
+    before it is parsed.
     """
 
     request: ModelRequest
     body: bytes
     subject: Subject
     deadline: float
+    halves: Halves = field(default_factory=Halves)
 
 
 class Adapter(ABC):
@@ -173,12 +177,13 @@ class Adapter(ABC):
             retries = Retries(self._config.retries, self._config.idle_timeout)
             started = False
             while True:
-                call = Call(request=request, body=body, subject=subject, deadline=retries.deadline)
+                halves = Halves()
+                call = Call(request=request, body=body, subject=subject, deadline=retries.deadline, halves=halves)
                 try:
                     async with _not_too_deep(self.name), aclosing(self.attempt(call)) as batches:
                         async for events in batches:
                             await turn()  # a reply that is there all at once is still read in slices
-                            for event in events:
+                            for event in itertools.chain.from_iterable(map(halves.joined, events)):
                                 if not started:
                                     started = _says(event, subject)
                                 yield event

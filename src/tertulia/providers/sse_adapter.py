@@ -98,23 +98,23 @@ class SseAdapter(Adapter):
         connection = await self._client.connection()
         path, headers = self.path(call.request.model), self.headers(call.request)
         response = await self._client.post(path, call.body, call.subject, call.deadline, headers)
-        reader = self.reader(call.subject)
+        reader, mend = self.reader(call.subject), call.halves.mend
         try:
             # The loop of a token's way stands here and not in a generator of its own, which would cost each of them.
             if _is_whole(response):
-                yield await self._whole(response, reader, call.subject)
+                yield await self._whole(response, reader, call)
             else:
                 decoder = EventDecoder()
                 chunks = _chunks(response)
                 async for chunk in chunks:
                     for data in decoder.feed(chunk):
-                        if events := reader.read(data):
+                        if events := reader.read(mend(data)):
                             yield events
                     if reader.done:
                         await drain(chunks)
                         break
                 else:
-                    yield self._rest(decoder, reader, call.subject)
+                    yield self._rest(decoder, reader, call)
         except LineTooLong as error:
             raise ProviderMalformedReply(f"{call.subject.name} sent a line without an end.") from error
         except connection.errors as error:
@@ -139,7 +139,7 @@ class SseAdapter(Adapter):
     async def close(self) -> None:
         await self._client.close()
 
-    async def _whole(self, response: "httpx2.Response", reader: Reader, subject: Subject) -> list[ProviderEvent]:
+    async def _whole(self, response: "httpx2.Response", reader: Reader, call: Call) -> list[ProviderEvent]:
         """What came in place of a stream: a complete reply, or a failure in the guise of a success.
 
         :raises ProviderError: if it is neither, or the failure.
@@ -150,19 +150,19 @@ class SseAdapter(Adapter):
             if len(body) > _MAX_PLAIN_BODY:
                 break
         if body.lstrip().startswith(b"{") and len(body) <= _MAX_PLAIN_BODY:
-            events = reader.read(bytes(body))
+            events = reader.read(call.halves.mend(bytes(body)))
             if reader.complete:
                 return events
-        raise self._not_the_protocol(bytes(body), subject)
+        raise self._not_the_protocol(bytes(body), call.subject)
 
-    def _rest(self, decoder: EventDecoder, reader: Reader, subject: Subject) -> list[ProviderEvent]:
+    def _rest(self, decoder: EventDecoder, reader: Reader, call: Call) -> list[ProviderEvent]:
         """The events that the end of the stream ends.
 
         :raises ProviderError: if there was none in all of it.
         """
-        events = [event for data in decoder.finish() for event in reader.read(data)]
+        events = [event for data in decoder.finish() for event in reader.read(call.halves.mend(data))]
         if decoder.stray and not reader.started:
-            raise self._stray_failure(decoder.stray, reader, subject)
+            raise self._stray_failure(decoder.stray, reader, call.subject)
         return events
 
     def _stray_failure(self, stray: bytes, reader: Reader, subject: Subject) -> ProviderError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.ports.provider import FinishReason, Provider, ReasoningPiece, TextPiece, ToolCallPiece
@@ -97,7 +96,7 @@ def _calls(pieces: Sequence[ToolCallPiece]) -> tuple[dict[str, Any], ...]:
     for piece in pieces:
         arguments[piece.index] = arguments.get(piece.index, "") + piece.arguments
     return tuple(
-        called(piece.name, msgspec.json.decode(arguments[piece.index]), id_=piece.id)
+        called(piece.name, json.loads(arguments[piece.index]), id_=piece.id)
         for piece in pieces
         if piece.name is not None
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +142,30 @@ async def test_any_text_arrives_whole_wherever_it_is_cut(harness: Harness, text:
     harness.replies(*map(TextPiece, pieces), usage=USAGE)
     events = await events_of(harness)
     assert "".join(event.text for event in events if isinstance(event, TextPiece)) == text
+
+
+async def test_a_character_that_is_cut_in_two_arrives_whole(harness: Harness) -> None:
+    if harness.provider.name == "scripted":
+        pytest.skip("it sends no JSON")
+    high, low = "\ud83d", "\ude00"
+    harness.replies(
+        ReasoningPiece(f"r{high}"),
+        ReasoningPiece(f"{low}r"),
+        TextPiece(f"hi {high}"),
+        TextPiece(f"{low}!"),
+        ToolCallPiece(0, "", "call_a", "search"),
+        ToolCallPiece(0, '{"query": "' + high),
+        ToolCallPiece(0, low + '"}'),
+        usage=USAGE,
+        reason="tool_calls",
+    )
+    events = await events_of(harness)
+    assert "".join(event.text for event in events if isinstance(event, ReasoningPiece)) == "r😀r"
+    assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "hi 😀!"
+    assert msgspec.json.decode(joined_calls(events)[0][2]) == {"query": "😀"}
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert msgspec.json.encode(finished.reply), "a trace that can be kept"
 
 
 @pytest.mark.parametrize("failure", FAILURES)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from tertulia.domain.errors import ProviderMalformedReply
 from tertulia.domain.models import EmbeddingCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
+from tertulia.providers.adapter import Call
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
 from tertulia.providers.gemini import settings as gemini_settings
@@ -93,11 +94,11 @@ class GeminiProvider(SseAdapter):
     def _place(self) -> Place:
         return place_of(self._config)
 
-    def _rest(self, decoder: EventDecoder, reader: Reader, subject: Subject) -> list[ProviderEvent]:
+    def _rest(self, decoder: EventDecoder, reader: Reader, call: Call) -> list[ProviderEvent]:
         """Also the error in the middle of a stream that Google sends as a body of its own, in no event."""
-        events = super()._rest(decoder, reader, subject)
+        events = super()._rest(decoder, reader, call)
         if decoder.stray.lstrip().startswith(b"{") and not reader.complete:
-            failure = self._stray_failure(decoder.stray, reader, subject)
+            failure = self._stray_failure(decoder.stray, reader, call.subject)
             if not isinstance(failure, ProviderMalformedReply):
                 raise failure
         return events
