@@ -179,7 +179,6 @@ async def test_asking_for_nothing_of_what_is_not_built_is_no_mistake(client: htt
         ({"name": ""}, 422),
         ({"memory_blocks": [{"label": "a", "value": "xyz", "limit": 2}]}, 422),
         ({"tool_rules": [{"type": "nonsense", "tool_name": "x"}]}, 422),
-        ({"enable_reasoner": True}, 400),
     ],
 )
 async def test_what_makes_no_sense_is_refused(client: httpx.AsyncClient, fields: dict[str, Any], status: int) -> None:
@@ -438,3 +437,10 @@ async def test_a_deletion_that_a_crash_cut_off_shows_nothing_and_is_finished_lat
     await services.agents.finish_deletions()
     assert await services.store.read(lambda tx: tx.agents.half_deleted()) == []
     assert (await client.delete(f"/v1/agents/{agent_id}")).status_code == 404
+
+
+@pytest.mark.parametrize("wish", [{"reasoning": True}, {"reasoning": False}, {"enable_reasoner": True}])
+async def test_a_wish_to_reason_is_refused_of_no_model(client: httpx.AsyncClient, wish: dict[str, Any]) -> None:
+    reply = await client.post("/v1/agents/", json={"name": "Ana", **wish})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["x-tertulia-ignored"] == "reasoning"

@@ -45,6 +45,9 @@ def _settings(provider_type: str, **words: Any) -> ModelSettings | None:
             {"thinking_config": {"include_thoughts": True, "thinking_budget": 7}},
         ),
         ("groq", {"reasoning": False}, {}),
+        ("groq", {"enable_reasoner": True}, {}),
+        ("openai", {"reasoning": True}, {}),
+        ("openai", {"reasoning": False}, {}),
         ("openai", {"max_reasoning_tokens": 0, "max_tokens": 1}, {"max_output_tokens": 1}),
         (
             "openai",
@@ -62,9 +65,6 @@ def test_a_word_goes_to_its_place_in_the_shape(
 @pytest.mark.parametrize(
     ("provider_type", "words"),
     [
-        ("openai", {"reasoning": True}),
-        ("openai", {"reasoning": False}),
-        ("groq", {"enable_reasoner": True}),
         ("zai", {"max_reasoning_tokens": 5}),
         ("baseten", {"response_format": {"type": "text"}}),
         ("openai", {"llm_config": {**CONFIG, "verbosity": "low"}}),

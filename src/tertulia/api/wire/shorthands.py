@@ -1,7 +1,8 @@
 """The older words for a model and its settings (``llm_config``, ``max_tokens``, ``reasoning``, …), put into today's.
 
 Each has a meaning for some provider types only. Where it has none, and where it contradicts what the same request says
-in today's words, the request is refused; nothing is dropped.
+in today's words, the request is refused. Whether to reason at all is a wish: models that cannot be switched are as they
+are, and the reply says that it was ignored.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from msgspec import structs
 from pydantic import BaseModel, Field, ValidationError
 
 from tertulia.api.wire.common import BodyModel, Count, Name, PositiveCount
+from tertulia.api.wire.ignored import note
 from tertulia.api.wire.model_settings import (
     SHAPES,
     AnyModelSettings,
@@ -194,7 +196,10 @@ def with_shorthands(
             merged.pop(place[0] if place else name, None)
         elif place is not None:
             _put(merged, place, _translated(place, value), None if overriding else name)
-        elif not (name == "enable_reasoner" and value is False and "reasoning" not in shape.model_fields):
+        elif name == "enable_reasoner":
+            # Clients say it of every model. These reason, or not, by what they are and by an effort, if they have one.
+            note(["reasoning"])
+        else:
             raise InvalidArgument(
                 f"INVALID_ARGUMENT: '{name}' means nothing to models of provider type '{merged['provider_type']}'. "
                 f"Leave it out, or use model_settings, which has {', '.join(sorted(shape.model_fields))}.",
