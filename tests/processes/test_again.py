@@ -1,18 +1,21 @@
 """One server, one client's own library, the same request more often than its limits of headers: as the first time."""
 
 import http.client
+import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.processes.conftest import MODEL
-from tests.support.openai_endpoint import OpenAIEndpoint, text
+from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, text
 from tests.support.server_process import ServerProcess
 
 STREAMS = 120  # http.client reads at most 100 headers
+HELD = ("process_open_fds", "tertulia_tasks", "tertulia_http_connections_open", "tertulia_runs_active")
 VARYING = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|req-[0-9a-f]{16}|\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)|\d+")
 
 
@@ -58,3 +61,43 @@ def test_a_connection_gets_the_hundred_and_twentieth_reply_like_the_first(
         for _ in range(STREAMS - 1):
             assert _seen(connection, path.format(agent=agent["id"]), body) == first
         assert _figures(server)["process_open_fds"] <= open_files
+
+
+@pytest.fixture
+def full_server(tmp_path: Path, endpoint: OpenAIEndpoint) -> Iterator[ServerProcess]:
+    """One that answers a single run at once, and takes bodies of 2,000 bytes."""
+    environment = {
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_BASE_URL": endpoint.url,
+        "TERTULIA_MAX_RUNS": "1",
+        "TERTULIA_MAX_BODY_BYTES": "2000",
+        "TERTULIA_SHUTDOWN_GRACE": "0",
+    }
+    with ServerProcess(tmp_path / "data", environment) as server:
+        yield server
+
+
+def test_who_is_turned_away_is_so_the_hundred_and_twentieth_time_as_the_first(
+    full_server: ServerProcess, endpoint: OpenAIEndpoint
+) -> None:
+    endpoint.answer_with(lambda _: [Send({"content": "begin"}), Pause(Gate())])
+    agent: dict[str, Any] = httpx.post(f"{full_server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}).json()
+    path = f"/v1/agents/{agent['id']}/messages"
+    other = httpx.post(f"{full_server.url}/v1/conversations/?agent_id={agent['id']}", json={}).json()["id"]
+    busy = {"input": "hi", "streaming": True, "stream_tokens": True}
+    with httpx.stream("POST", f"{full_server.url}{path}", json=busy) as talk:
+        lines = talk.iter_lines()  # kept, for the reply is closed with it
+        assert any("begin" in line for line in lines)
+        for status, where, body in (
+            (413, path, json.dumps({"input": "a" * 3000})),
+            (503, f"/v1/conversations/{other}/messages", '{"input": "hi"}'),
+        ):
+            connection = http.client.HTTPConnection(full_server.url.removeprefix("http://"), timeout=30)
+            first = _seen(connection, where, body)
+            assert first[0] == status, first[2]
+            before = _figures(full_server)
+            for _ in range(STREAMS - 1):
+                assert _seen(connection, where, body) == first
+            after = _figures(full_server)
+            connection.close()
+            assert [after[name] for name in HELD] == [before[name] for name in HELD], status

@@ -1,0 +1,1 @@
+"""The clients, each a program of its own: see `clients.py` for what they are told and what they say."""
