@@ -274,6 +274,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("messages.search.filters", "messages.search", "`agent_id`, `conversation_id`, `start_date`, `end_date` and `limit` narrow the search."),
 
     Requirement("client-tools.are-offered-and-asked-for", "conversations.messages.create", "A call of a tool from `client_tools` is an `approval_request_message`, then `stop_reason: requires_approval`; the run ends and the conversation waits."),
+    Requirement("client-tools.keep-their-names", "conversations.messages.create", "A client tool of any name is offered to each provider under one that it takes, and called by its own towards the client."),
+    Requirement("client-tools.unknown-names-are-told", "conversations.messages.create", "A call of a tool that there is not tells the model which there are, the client's among them."),
     Requirement("client-tools.every-form-of-answer", "conversations.messages.create", "Messages of type `approval` and `tool_return` bring the client's return, and the loop goes on."),
     Requirement("client-tools.error-return", "conversations.messages.create", "An error of the client's tool is told to the model."),
     Requirement("client-skills.are-named-to-the-model", "conversations.messages.create", "`client_skills` are named in the system prompt of their message alone."),

@@ -6,6 +6,7 @@ import pytest
 from letta_client import Letta
 from letta_client.types import AgentState, Conversation
 
+from tertulia.providers.tool_names import tool_name
 from tests.conformance.helpers import MakeAgent, answer, detail, history, of_type, refused, send, stream, types
 from tests.conformance.requirements import requirement
 from tests.support.openai_endpoint import OpenAIEndpoint, call, calls, text
@@ -213,3 +214,31 @@ def test_skills_of_the_client_are_named_to_the_model_for_this_message(
     with_skill, without = endpoint.wait_for_requests(2)
     assert all(word in with_skill.system for word in skill.values())
     assert "Cooks a meal." not in without.system
+
+
+@requirement("client-tools.keep-their-names")
+@pytest.mark.parametrize("name", ["calendar.respondToEvent", "user-profile/update", "поиск", "x" * 70])
+def test_a_client_tool_keeps_its_name_whatever_the_provider_takes(
+    client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint, name: str
+) -> None:
+    endpoint.script(calls(call(tool_name(name), {"zone": "CET"}, "call_1")), text("Done."))
+    response = send(client, conversation.id, "Do it.", client_tools=[{**CLOCK, "name": name}])
+    (asked,) = of_type(response.messages, "approval_request_message")
+    assert asked.tool_call.name == name
+    assert tool_name(name) in endpoint.requests[0].tool_names
+    answered = {"type": "approval", "approvals": [_return()]}
+    send(client, conversation.id, None, messages=[answered], client_tools=[{**CLOCK, "name": name}])
+    shown = [
+        message.tool_call.name for message in of_type(history(client, conversation.id), "approval_request_message")
+    ]
+    assert shown == [name]
+
+
+@requirement("client-tools.unknown-names-are-told")
+def test_a_call_of_an_unknown_tool_tells_the_model_the_clients_tools(
+    client: Letta, conversation: Conversation, endpoint: OpenAIEndpoint
+) -> None:
+    endpoint.script(calls(call("nothing_like_it", {}, "call_1")), text("Sorry."))
+    response = send(client, conversation.id, "Do it.", client_tools=[CLOCK])
+    (returned,) = of_type(response.messages, "tool_return_message")
+    assert "local_time" in returned.tool_return

@@ -32,6 +32,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic.encoding import MessagesEncoder
 from tertulia.providers.anthropic.settings import HABITS
+from tertulia.providers.tool_names import tool_name
 from tests.support.anthropic_requests import find_violations
 from tests.support.histories import any_history
 
@@ -217,7 +218,7 @@ def test_names_of_tools_are_made_to_fit() -> None:
     turns = turns_of(
         message("user", "hi"), message("assistant", called("a", name="a.b c")), message("tool", returned("a"))
     )
-    assert turns[1][1][0]["name"] == "a_b_c"
+    assert turns[1][1][0]["name"] == tool_name("a.b c")
 
 
 PIXEL = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}

@@ -23,6 +23,7 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.tool_names import tool_name
 from tests.support.bedrock_bodies import (
     CLAUDE,
     EARLY_CLAUDE,
@@ -151,7 +152,7 @@ def test_call_ids_of_other_providers_are_made_to_fit(id_: str) -> None:
 
 def test_names_of_tools_are_made_to_fit() -> None:
     turns = turns_of(message("user", "hi"), written(call("a", "a.b c")), answer("a"))
-    assert turns[1][1][0]["toolUse"]["name"] == "a_b_c"
+    assert turns[1][1][0]["toolUse"]["name"] == tool_name("a.b c")
 
 
 IMAGE = {"image": {"format": "png", "source": {"bytes": PIXEL}}}

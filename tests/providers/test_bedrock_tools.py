@@ -9,6 +9,7 @@ from msgspec import structs
 from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.tool_names import tool_name
 from tests.support.bedrock_bodies import CLAUDE, LLAMA, LOOK, MISTRAL, NOVA, body_of, encoder, written
 from tests.support.histories import answer, call, message
 
@@ -23,7 +24,7 @@ def test_tools_are_described_as_far_as_they_are() -> None:
     specs = [tool["toolSpec"] for tool in body_of(message("user", "hi"), tools=(LOOK, bare))["toolConfig"]["tools"]]
     assert specs == [
         {"name": "look", "description": "Looks.", "inputSchema": {"json": LOOK.parameters}},
-        {"name": "bare_one", "inputSchema": {"json": {"type": "object"}}},
+        {"name": tool_name("bare one"), "inputSchema": {"json": {"type": "object"}}},
     ]
 
 

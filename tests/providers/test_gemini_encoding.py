@@ -27,6 +27,7 @@ from tertulia.domain.messages import (
 )
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.gemini.encoding import NO_SIGNATURE, UNNAMED
+from tertulia.providers.tool_names import tool_name
 from tests.support.gemini_bodies import (
     MINE,
     NEW,
@@ -221,8 +222,9 @@ def test_arguments_are_sent_as_the_model_wrote_them_or_inside_an_object(argument
     assert sent in new_encoder().encode(ModelRequest(model="m", system="", messages=history)).decode()
 
 
-@pytest.mark.parametrize(("name", "sent"), [("a.b c", "a.b_c"), ("1st", "_1st"), ("_x", "_x"), ("é", "_")])
-def test_names_of_tools_are_made_to_fit(name: str, sent: str) -> None:
+@pytest.mark.parametrize("name", ["a.b c", "1st", "_x", "é"])
+def test_names_of_tools_are_made_to_fit(name: str) -> None:
+    sent = tool_name(name)
     tool = msgspec.structs.replace(SEARCH, name=name)
     answer = ToolReturnPart(tool_call_id="a", name=name, content="found")
     history = (message("user", "hi"), message("assistant", called("a", name=name)), message("tool", answer))

@@ -3,14 +3,22 @@
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from tertulia.domain.errors import ProviderEmptyReply, ProviderError, ProviderMalformedReply
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
-from tertulia.ports.provider import Finished, FinishReason, ModelRequest, ProviderEvent, ReasoningPiece, TextPiece
+from tertulia.ports.provider import (
+    Finished,
+    FinishReason,
+    ModelRequest,
+    ProviderEvent,
+    ReasoningPiece,
+    TextPiece,
+    ToolCallPiece,
+)
 from tertulia.ports.rounds import turn
 from tertulia.providers import setting_rules
 from tertulia.providers.endpoint import EndpointConfig
@@ -19,6 +27,7 @@ from tertulia.providers.halves import Halves
 from tertulia.providers.model_list import Listed, ModelList
 from tertulia.providers.retries import Retries
 from tertulia.providers.setting_rules import Rules
+from tertulia.providers.tool_names import own_names
 
 _MOST_BODIES: Final = 4  # of one request; an adapter that words it anew without end is wrong
 
@@ -33,6 +42,13 @@ async def _not_too_deep(provider: str) -> AsyncGenerator[None]:
         yield
     except RecursionError as error:
         raise ProviderMalformedReply(f"{provider} sent something that is nested too deeply.") from error
+
+
+def _under_own_name(event: ProviderEvent, names: Mapping[str, str]) -> ProviderEvent:
+    """The event, naming a tool as its owner does."""
+    if isinstance(event, ToolCallPiece) and (own := names.get(event.name or "")):
+        return replace(event, name=own)
+    return event
 
 
 def _says(event: ProviderEvent, subject: Subject) -> bool:
@@ -172,7 +188,7 @@ class Adapter(ABC):
         try:
             subject = self._config.subject(request.model)
             body = self.encode(request)  # first of all: what cannot be said needs no connection
-            bodies = 1
+            names, bodies = own_names(request.tools), 1
             await self.warm_up()  # before the clock of the tries begins
             retries = Retries(self._config.retries, self._config.idle_timeout)
             started = False
@@ -186,7 +202,7 @@ class Adapter(ABC):
                             for event in itertools.chain.from_iterable(map(halves.joined, events)):
                                 if not started:
                                     started = _says(event, subject)
-                                yield event
+                                yield _under_own_name(event, names) if names else event
                     return
                 except ProviderError as error:
                     self._hide_secrets(error)

@@ -14,10 +14,7 @@ ASSISTANT: Final = ord("A")
 USER: Final = ord("U")
 RESULTS: Final = ord("R")
 
-MAX_TOOL_NAME: Final = 64  # characters
-
 _GOOD_CALL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 Mark: TypeAlias = Literal[b"A", b"U", b"R"]
 
@@ -64,10 +61,6 @@ def _turn(whose: int, results: list[bytes], others: list[bytes]) -> Turn:
 def call_id(id_: str, prefix: str) -> str:
     """The id itself, or one that is always the same for it: other providers' may hold what is refused elsewhere."""
     return id_ if _GOOD_CALL_ID.fullmatch(id_) else f"{prefix}_{sha256(id_.encode()).hexdigest()[:32]}"
-
-
-def tool_name(name: str) -> str:
-    return _NOT_IN_A_NAME.sub("_", name)[:MAX_TOOL_NAME]
 
 
 def arguments_object(arguments: str) -> msgspec.Raw | dict[str, str]:

@@ -56,7 +56,7 @@ async def run_call(
     """The outcome of one call. Whatever a model or a tool does wrong is an outcome for the model to read."""
     tool = turn.tools.get(call.name)
     if tool is None:
-        names = ", ".join(sorted(turn.tools)) or "none"
+        names = ", ".join(sorted(turn.tool_specs)) or "none"
         return _error(f"There is no tool '{call.name}'. The tools you have: {names}.")
     arguments = _arguments(call.arguments)
     if isinstance(arguments, ToolOutcome):

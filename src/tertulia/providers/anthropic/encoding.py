@@ -32,6 +32,7 @@ from tertulia.providers.anthropic.schema import closed_schema
 from tertulia.providers.anthropic.settings import Habits, parameters
 from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import sent
+from tertulia.providers.tool_names import tool_name
 from tertulia.providers.turns import (
     ASSISTANT,
     USER,
@@ -39,7 +40,6 @@ from tertulia.providers.turns import (
     arguments_object,
     call_id,
     fragment,
-    tool_name,
 )
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -33,6 +33,7 @@ from tertulia.providers.bedrock.models import Family, family_of
 from tertulia.providers.bedrock.settings import JSON_SCHEMA, PARALLEL, rules_for
 from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import leaves, parameters
+from tertulia.providers.tool_names import tool_name
 from tertulia.providers.turns import (
     ASSISTANT,
     USER,
@@ -40,7 +41,6 @@ from tertulia.providers.turns import (
     arguments_object,
     call_id,
     fragment,
-    tool_name,
 )
 
 _encode: Final = msgspec.json.Encoder().encode

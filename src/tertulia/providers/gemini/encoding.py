@@ -38,7 +38,8 @@ from tertulia.providers import setting_rules
 from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.gemini.schema import known_schema
 from tertulia.providers.gemini.settings import RULES
-from tertulia.providers.turns import ASSISTANT, MAX_TOOL_NAME, RESULTS, arguments_object, fragment
+from tertulia.providers.tool_names import tool_name
+from tertulia.providers.turns import ASSISTANT, RESULTS, arguments_object, fragment
 
 UNNAMED: Final = "gemini-"
 """What ids of calls begin with that Gemini gave none; they do not go back to it."""
@@ -50,7 +51,6 @@ SIGNED_PART: Final = "#"
 """Stands between a signature and the number of characters, at the end of its text, that came on the signed part."""
 
 _BEFORE_3: Final = re.compile(r"(?:.*/)?(?:gemini-(?:pro(?:-vision)?$|[12](?:[.-]|$))|gemma)")
-_NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 _MEDIA_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 
 # They part the results in an encoded message, and a result from the pictures behind it; no JSON text holds them.
@@ -209,7 +209,7 @@ class GeminiEncoder:
             said: Block = {"error": text or "The tool failed and said nothing."}
         else:
             said = {"output": text}
-        response = {**_id(part.tool_call_id), "name": _name(part.name), "response": said}
+        response = {**_id(part.tool_call_id), "name": tool_name(part.name), "response": said}
         if pictures and not older:
             response["parts"] = pictures
             pictures = []
@@ -239,7 +239,7 @@ def _texts(text: str, signature: str | None) -> list[Block]:
 
 
 def _call(part: ToolCallPart, signature: str | None) -> Block:
-    call = {**_id(part.id), "name": _name(part.name), "args": arguments_object(part.arguments)}
+    call = {**_id(part.id), "name": tool_name(part.name), "args": arguments_object(part.arguments)}
     return {"functionCall": call, "thoughtSignature": signature} if signature else {"functionCall": call}
 
 
@@ -247,15 +247,9 @@ def _id(id_: str) -> Block:
     return {} if id_.startswith(UNNAMED) else {"id": id_}
 
 
-def _name(name: str) -> str:
-    """A function's name begins with a letter or an underscore."""
-    name = _NOT_IN_A_NAME.sub("_", name)
-    return (name if name[:1].isalpha() or name.startswith("_") else f"_{name}")[:MAX_TOOL_NAME]
-
-
 def _tool(spec: ToolSpec) -> Block:
     return {
-        "name": _name(spec.name),
+        "name": tool_name(spec.name),
         "description": spec.description,
         "parametersJsonSchema": known_schema(spec.parameters),
     }
@@ -264,4 +258,4 @@ def _tool(spec: ToolSpec) -> Block:
 def _choice(choice: str) -> Block:
     if choice in {"none", "required"}:
         return {"mode": "NONE" if choice == "none" else "ANY"}
-    return {"mode": "ANY", "allowedFunctionNames": [_name(choice)]}
+    return {"mode": "ANY", "allowedFunctionNames": [tool_name(choice)]}

@@ -35,6 +35,7 @@ from tertulia.providers.openai.chat_quirks import Quirks
 from tertulia.providers.openai.chat_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules, sent
+from tertulia.providers.tool_names import tool_name
 
 _MAX_CALL_ID: Final = 40  # characters; OpenAI refuses longer ones
 _NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")
@@ -149,7 +150,7 @@ class ChatEncoder:
         return {
             "id": self._call_id(call.id),
             "type": "function",
-            "function": {"name": _name(call.name), "arguments": _arguments(call.arguments)},
+            "function": {"name": tool_name(call.name), "arguments": _arguments(call.arguments)},
         }
 
     def _returns(self, returns: tuple[ToolReturnPart, ...]) -> bytes:
@@ -231,7 +232,11 @@ def _tools(request: ModelRequest, rules: Rules) -> dict[str, Any]:
 
 
 def _tool(spec: ToolSpec, strict: bool | None) -> dict[str, Any]:  # noqa: FBT001  a tri-state of the API
-    function: dict[str, Any] = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    function: dict[str, Any] = {
+        "name": tool_name(spec.name),
+        "description": spec.description,
+        "parameters": spec.parameters,
+    }
     if strict is not None:
         schema = strict_schema(spec.parameters) if strict else None
         function["strict"] = schema is not None
@@ -241,4 +246,4 @@ def _tool(spec: ToolSpec, strict: bool | None) -> dict[str, Any]:  # noqa: FBT00
 
 
 def _tool_choice(choice: str) -> str | dict[str, Any]:
-    return choice if choice in {"none", "required"} else {"type": "function", "function": {"name": choice}}
+    return choice if choice in {"none", "required"} else {"type": "function", "function": {"name": tool_name(choice)}}

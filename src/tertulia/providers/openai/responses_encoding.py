@@ -32,7 +32,8 @@ from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.openai.responses_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules
-from tertulia.providers.turns import arguments_object, call_id, tool_name
+from tertulia.providers.tool_names import tool_name
+from tertulia.providers.turns import arguments_object, call_id
 
 _encode: Final = msgspec.json.Encoder().encode
 
