@@ -33,6 +33,7 @@ from tertulia.providers.anthropic.settings import Habits, parameters
 from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import sent
 from tertulia.providers.tool_names import tool_name
+from tertulia.providers.tool_schemas import object_schema
 from tertulia.providers.turns import (
     ASSISTANT,
     USER,
@@ -211,21 +212,14 @@ def _call_id(id_: str) -> str:
 
 
 def _tool(spec: ToolSpec, strict: bool | None) -> Block:  # noqa: FBT001  a tri-state of the API
-    tool: Block = {
-        "name": tool_name(spec.name),
-        "description": spec.description,
-        "input_schema": _object(spec.parameters),
-    }
+    parameters = object_schema(spec.parameters)
+    tool: Block = {"name": tool_name(spec.name), "description": spec.description, "input_schema": parameters}
     if strict is not None:
-        schema = closed_schema(spec.parameters) if strict else None
+        schema = closed_schema(parameters) if strict else None
         tool["strict"] = schema is not None
         if schema is not None:
-            tool["input_schema"] = _object(schema)
+            tool["input_schema"] = schema
     return tool
-
-
-def _object(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema if "type" in schema else {"type": "object", **schema}
 
 
 def _tools_of_the_past(request: ModelRequest) -> list[Block]:

@@ -34,6 +34,7 @@ from tertulia.providers.bedrock.settings import JSON_SCHEMA, PARALLEL, rules_for
 from tertulia.providers.fragments import FragmentCache
 from tertulia.providers.setting_rules import leaves, parameters
 from tertulia.providers.tool_names import tool_name
+from tertulia.providers.tool_schemas import object_schema
 from tertulia.providers.turns import (
     ASSISTANT,
     USER,
@@ -233,11 +234,10 @@ def _tools(request: ModelRequest, family: Family) -> list[Block]:
 
 
 def _tool(spec: ToolSpec) -> Block:
-    schema = spec.parameters
     tool: Block = {"name": tool_name(spec.name)}
     if spec.description.strip():
         tool["description"] = spec.description
-    tool["inputSchema"] = {"json": schema if "type" in schema else {"type": "object", **schema}}
+    tool["inputSchema"] = {"json": object_schema(spec.parameters)}
     return {"toolSpec": tool}
 
 

@@ -36,6 +36,7 @@ from tertulia.providers.openai.chat_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules, sent
 from tertulia.providers.tool_names import tool_name
+from tertulia.providers.tool_schemas import object_schema
 
 _MAX_CALL_ID: Final = 40  # characters; OpenAI refuses longer ones
 _NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")
@@ -232,13 +233,14 @@ def _tools(request: ModelRequest, rules: Rules) -> dict[str, Any]:
 
 
 def _tool(spec: ToolSpec, strict: bool | None) -> dict[str, Any]:  # noqa: FBT001  a tri-state of the API
+    parameters = object_schema(spec.parameters)
     function: dict[str, Any] = {
         "name": tool_name(spec.name),
         "description": spec.description,
-        "parameters": spec.parameters,
+        "parameters": parameters,
     }
     if strict is not None:
-        schema = strict_schema(spec.parameters) if strict else None
+        schema = strict_schema(parameters) if strict else None
         function["strict"] = schema is not None
         if schema is not None:
             function["parameters"] = schema

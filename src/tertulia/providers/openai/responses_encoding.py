@@ -33,6 +33,7 @@ from tertulia.providers.openai.responses_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules
 from tertulia.providers.tool_names import tool_name
+from tertulia.providers.tool_schemas import object_schema
 from tertulia.providers.turns import arguments_object, call_id
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -237,18 +238,15 @@ def _output(part: ToolReturnPart) -> Item:
 
 def _tool(spec: ToolSpec, *, strict: bool) -> Item:
     """A function. ``strict`` is always sent: the dialect requires the field, and without it rewrites the schema."""
-    schema = strict_schema(spec.parameters) if strict else None
+    parameters = object_schema(spec.parameters)
+    schema = strict_schema(parameters) if strict else None
     return {
         "type": "function",
         "name": tool_name(spec.name),
         "description": spec.description,
-        "parameters": _object(schema if schema is not None else spec.parameters),
+        "parameters": schema if schema is not None else parameters,
         "strict": schema is not None,
     }
-
-
-def _object(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema if "type" in schema else {"type": "object", **schema}
 
 
 def _tool_choice(choice: str) -> str | Item:
