@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("tertulia", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "openai", "pydantic", "sqlalchemy")
+_PACKAGES = ("tertulia", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "httpx2", "pydantic", "sqlalchemy")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ import asyncio
 import gzip
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -72,13 +73,44 @@ async def test_the_key_is_sent_and_nothing_that_is_for_openai_alone(
 ) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project-secret")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-secret: openai's")
     server.script(chunked(*WHOLE))
-    provider = make(server, api_key="sk-box")
+    headers = await sent_headers(server, api_key="sk-box", options=CHARGED)
+    assert headers["authorization"] == "Bearer sk-box"
+    assert not {"openai-organization", "openai-project", "x-secret"} & set(headers)
+
+
+CHARGED = {"organization": "org-secret", "project": "project-secret"}
+
+
+async def sent_headers(server: RawServer, **fields: Any) -> Mapping[str, str]:
+    provider = make(server, **fields)
     await ask(provider)
     await provider.close()
-    headers = server.requests[0].headers
-    assert headers["authorization"] == "Bearer sk-box"
-    assert not {"openai-organization", "openai-project"} & set(headers)
+    return server.requests[-1].headers
+
+
+async def test_openai_itself_is_told_who_is_charged(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tertulia.providers.openai.connection._HOST", urlsplit(server.url).hostname)
+    server.script(chunked(*WHOLE))
+    headers = await sent_headers(server, options=CHARGED)
+    assert (headers["openai-organization"], headers["openai-project"]) == ("org-secret", "project-secret")
+
+
+async def test_configured_headers_take_the_place_of_the_usual_ones(server: RawServer) -> None:
+    server.script(chunked(*WHOLE))
+    given = {"Authorization": "Basic box", "User-Agent": "box"}
+    headers = await sent_headers(server, api_key="sk-box", headers=given)
+    assert (headers["authorization"], headers["user-agent"]) == ("Basic box", "box")
+
+
+@pytest.mark.parametrize("said", [b"x" * 5_000_000, b"[" * 100_000, b"\xff\xfe", b""])
+async def test_an_error_is_told_whatever_its_body_is(
+    server: RawServer, provider: OpenAIChatProvider, said: bytes
+) -> None:
+    server.script(response(500, said))
+    error = await failure(provider, ProviderError)
+    assert len(str(error)) < 5_000
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,10 @@ PROVIDER_TYPES: Final = (
         dialect="openai",
         prefixes=("openai", "openai-proxy"),
         url_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+        options=(
+            Option("organization", ("OPENAI_ORG_ID",), "the organisation that is charged, at OpenAI's own address"),
+            Option("project", ("OPENAI_PROJECT_ID",), "the project that is charged, likewise"),
+        ),
     ),
     _hosted("Anthropic", "anthropic", "https://api.anthropic.com", "anthropic", dialect="anthropic", address="root"),
     _hosted(

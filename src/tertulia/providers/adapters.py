@@ -1,4 +1,4 @@
-"""Which adapter speaks which dialect. A table; the adapters load their SDKs when they are first asked."""
+"""Which adapter speaks which dialect. A table; the adapters load what they connect with when they are first asked."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

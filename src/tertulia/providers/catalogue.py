@@ -83,7 +83,7 @@ class ProviderCatalogue:
 
     async def warm_up(self) -> None:
         """Load what the first request to an endpoint would otherwise wait half a second for."""
-        adapters = {type(provider): provider for provider in self._all()}  # an SDK is loaded once
+        adapters = {type(provider): provider for provider in self._all()}  # its module is loaded once
         for provider in adapters.values():
             if isinstance(provider, Adapter):
                 await provider.warm_up()

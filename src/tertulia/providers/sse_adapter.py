@@ -1,7 +1,6 @@
-"""What the adapters share whose far end is asked by one POST through an SDK and answers with server-sent events.
+"""What the adapters share whose far end is asked by one POST and answers with server-sent events.
 
-The SDK opens the connection; bodies are encoded and streams decoded by us, from bytes to bytes, because the SDKs' own
-way costs 112 µs a token.
+Bodies are encoded and streams decoded from bytes to bytes: the ways of official SDKs cost 112 µs a token.
 """
 
 from abc import abstractmethod
@@ -15,7 +14,7 @@ from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers.adapter import Adapter, Call
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
-from tertulia.providers.http.sdk_client import SdkClient, drain
+from tertulia.providers.http.client import EndpointClient, drain
 from tertulia.providers.http.sse import EventDecoder, LineTooLong
 from tertulia.providers.model_list import Listed, decode_models
 
@@ -59,20 +58,20 @@ class Reader(Protocol):
 
 
 class SseAdapter(Adapter):
-    """A dialect says the path, the reader and the SDK's module.
+    """A dialect says the path, the reader and the module of the connection.
 
-    ``sdk`` is the module whose ``Connection`` is made on first use. ``protocol`` names the dialect in messages.
+    ``connection`` is the module whose ``Connection`` is made on first use. ``protocol`` names the dialect in messages.
     ``request_id_header`` is where replies carry their id, ``models_path`` where the models are listed.
     """
 
-    sdk: ClassVar[str]
+    connection: ClassVar[str]
     protocol: ClassVar[str]
     request_id_header: ClassVar[str] = "x-request-id"
     models_path: str = "/models"
 
     def __init__(self, config: EndpointConfig) -> None:
         super().__init__(config)
-        self._client = SdkClient(config, self.sdk)
+        self._client = EndpointClient(config, self.connection)
 
     @abstractmethod
     def path(self, model: str) -> str:
@@ -133,7 +132,7 @@ class SseAdapter(Adapter):
             raise ProviderMalformedReply(f"{subject.name} sent no list of models.", detail=str(error)) from error
 
     async def warm_up(self) -> None:
-        """Import the SDK and make the client."""
+        """Import the connection's module and make it."""
         await self._client.connection()
 
     async def close(self) -> None:

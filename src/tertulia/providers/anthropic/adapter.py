@@ -27,7 +27,7 @@ _UNKNOWN_REPLY: Final = 8_192
 class AnthropicProvider(SseAdapter):
     """One endpoint on the Provider port. Its ``base_url`` ends before ``/v1``."""
 
-    sdk = "tertulia.providers.anthropic.sdk"
+    connection = "tertulia.providers.anthropic.connection"
     protocol = "Messages"
     request_id_header = "request-id"
     models_path = "/v1/models?limit=1000"

@@ -24,7 +24,7 @@ from tertulia.providers.bedrock.stream import ReplyReader
 from tertulia.providers.bedrock.whole import events_of
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
-from tertulia.providers.http.sdk_client import check_key
+from tertulia.providers.http.client import check_key
 from tertulia.providers.model_list import Listed
 from tertulia.providers.setting_rules import Rules, cannot
 

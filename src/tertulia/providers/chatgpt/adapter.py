@@ -15,7 +15,7 @@ from tertulia.providers.chatgpt.session import ChatGPTSession
 from tertulia.providers.chatgpt.tokens import AUTH_BASE_URL, from_json
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
-from tertulia.providers.http.sdk_client import SdkClient
+from tertulia.providers.http.client import EndpointClient
 from tertulia.providers.model_list import Listed
 from tertulia.providers.openai import responses_settings
 from tertulia.providers.openai.responses_adapter import ResponsesProvider
@@ -40,7 +40,7 @@ class ChatGPTProvider(ResponsesProvider):
     take their place are kept in memory alone.
     """
 
-    sdk = "tertulia.providers.chatgpt.sdk"
+    connection = "tertulia.providers.chatgpt.connection"
     models_path = f"/models?client_version={_CLIENT_VERSION}"
     setting_rules = responses_settings.CHATGPT_RULES
     instructions = "You are a helpful assistant."
@@ -52,7 +52,7 @@ class ChatGPTProvider(ResponsesProvider):
             headers["chatgpt-account-id"] = session.account_id
         config = replace(config, token=session, api_key=None, headers=headers)
         super().__init__(config)
-        self._client = _RenewingClient(config, self.sdk, session)
+        self._client = _RenewingClient(config, self.connection, session)
 
     def headers(self, request: ModelRequest) -> dict[str, str]:
         return {"session_id": cache_key_of(request.cache_key)} if request.cache_key else {}
@@ -85,7 +85,7 @@ class _Models(Struct):
 _decode_models: Final = msgspec.json.Decoder(_Models).decode
 
 
-class _RenewingClient(SdkClient):
+class _RenewingClient(EndpointClient):
     """Asks once more, with a new token, where one was rejected before its time."""
 
     def __init__(self, config: EndpointConfig, module: str, session: ChatGPTSession) -> None:

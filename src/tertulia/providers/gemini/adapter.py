@@ -34,7 +34,7 @@ _OTHER_WORK: Final = re.compile(
 class GeminiProvider(SseAdapter):
     """One endpoint on the Provider port. ``gemini_addresses`` says what its options are."""
 
-    sdk = "tertulia.providers.gemini.sdk"
+    connection = "tertulia.providers.gemini.sdk"
     protocol = "Gemini"
     takes_image_urls = False
 

@@ -24,8 +24,8 @@ from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
 from tertulia.providers.gemini.addresses import Place, place_of
 from tertulia.providers.gemini.errors import error_of_status
+from tertulia.providers.http.connection import http_options, timeouts
 from tertulia.providers.http.failures import failure_below, retry_after
-from tertulia.providers.http.sdk_connection import http_options, timeouts
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 

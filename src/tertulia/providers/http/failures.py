@@ -1,6 +1,6 @@
-"""What goes wrong below the official SDKs; knows no dialect.
+"""What goes wrong below a reply; knows no dialect.
 
-It imports the HTTP client, so only the modules that import an SDK import it.
+It imports the HTTP client, so only the modules that are loaded on first use import it.
 """
 
 import time
@@ -49,7 +49,7 @@ def retry_after(response: httpx2.Response) -> float | None:
 
 
 def failure_below(error: Exception, subject: Subject, *, started: bool) -> ProviderError:
-    """What an error of the connection means, with or without the SDK's own around it.
+    """What an error of the connection means, with or without an SDK's own around it.
 
     ``started``: part of the reply had already come.
     """

@@ -1,6 +1,6 @@
-"""HTTP/1.1 for the SDK's client, straight on the event loop; knows no proxies, no upgrades and no HTTP/2.
+"""HTTP/1.1 for the HTTP client, straight on the event loop; knows no proxies, no upgrades and no HTTP/2.
 
-The SDK's own transport looks at every open connection before and after each request and takes 60 µs to read a chunk.
+The client's own transport looks at every open connection before and after each request and takes 60 µs to read a chunk.
 This one keeps idle connections on a stack and is told by the loop when one closes, so that a request costs the same
 with one conversation and with a hundred. Times are seconds.
 """

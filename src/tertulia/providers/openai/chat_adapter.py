@@ -31,7 +31,7 @@ _AZURE_LISTING: Final = "/openai/deployments?api-version=2023-03-15-preview"
 class OpenAIChatProvider(SseAdapter):
     """One endpoint on the Provider port."""
 
-    sdk = "tertulia.providers.openai.sdk"
+    connection = "tertulia.providers.openai.connection"
     protocol = "Chat Completions"
     gives_logprobs = True
 

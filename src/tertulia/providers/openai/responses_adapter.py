@@ -19,7 +19,7 @@ from tertulia.providers.sse_adapter import SseAdapter
 class ResponsesProvider(SseAdapter):
     """One endpoint on the Provider port."""
 
-    sdk = "tertulia.providers.openai.sdk"
+    connection = "tertulia.providers.openai.connection"
     protocol = "Responses"
     setting_rules: ClassVar[Rules] = responses_settings.RULES
     instructions: ClassVar[str] = ""

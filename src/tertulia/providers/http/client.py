@@ -1,4 +1,4 @@
-"""One endpoint's connection through an official SDK, made when it is first needed; what adapters of SDKs share."""
+"""One endpoint's connection, made when it is first needed."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ _DRAIN_SECONDS: Final = 0.25
 
 
 class Connection(Protocol):
-    """An SDK client that is asked for raw replies. ``errors`` are what it, or reading its replies, may raise."""
+    """Asked for raw replies. ``errors`` are what it, or reading its replies, may raise."""
 
     @property
     def errors(self) -> tuple[type[Exception], ...]: ...
 
     async def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> "httpx2.Response": ...
-    async def get(self, path: str, timeout: float) -> bytes: ...  # noqa: ASYNC109  the SDK's own, per request
+    async def get(self, path: str, timeout: float) -> bytes: ...  # noqa: ASYNC109  the client's own, per request
     async def close(self) -> None: ...
 
     def failure(self, error: Exception, subject: Subject, *, started: bool = False) -> ProviderError:
@@ -31,8 +31,8 @@ class Connection(Protocol):
         ...
 
 
-class SdkClient:
-    """``module`` is the one that imports the SDK and has a ``Connection`` to make."""
+class EndpointClient:
+    """``module`` is the one that imports the HTTP client, or an SDK, and has a ``Connection`` to make."""
 
     def __init__(self, config: EndpointConfig, module: str) -> None:
         self._config = config
@@ -41,12 +41,12 @@ class SdkClient:
         self._connecting = asyncio.Lock()
 
     async def connection(self) -> Connection:
-        """The connection; the first call imports the SDK."""
+        """The connection; the first call imports its module."""
         if self._connection is not None:
             return self._connection
         async with self._connecting:
             if self._connection is None:
-                # In a thread: the import takes 0.4 s, in which the loop has others to serve.
+                # In a thread: the import of an SDK takes up to a second, in which the loop has others to serve.
                 self._connection = await asyncio.to_thread(self._make)
         return self._connection
 
@@ -59,7 +59,7 @@ class SdkClient:
         """
         connection = await self.connection()
         try:
-            # The SDK's own limit is for each try; this one is for all of them and the pauses between.
+            # The client's own limits are for each silence; this one is for all of it.
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await connection.post(path, body, headers)
         except TimeoutError as error:
