@@ -241,6 +241,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("model-settings.refuses-another-providers", "agents.update", "Settings of another provider than the model's are 400."),
     Requirement("model-settings.reach-the-provider", "conversations.messages.create", "Every field of OpenAI's settings that a user sets is in the request to the provider."),
     Requirement("model-settings.reach-anthropic", "conversations.messages.create", "Every field of Anthropic's and Moonshot Coding's settings that a user sets is in the request to the provider."),
+    Requirement("model-settings.carried-over", "agents.update", "Given another model, an agent or a conversation keeps the settings that it takes; the reply's `x-tertulia-dropped` names the others.", "Settings of another provider made such a change fail until they were cleared."),
     Requirement("model-settings.refuses-inexpressible", "agents.update", "A setting that the provider has no parameter for is 400 when it is set, and says why."),
     Requirement("model-settings.not-configured", "agents.create", "A model of a provider that is not configured is 400 and says what to set."),
     Requirement("model-settings.on-the-wire", "conversations.messages.create", "Every setting of every provider type arrives where docs/providers.md says, and nothing that was not set is sent."),

@@ -1,5 +1,6 @@
 from typing import Any
 
+import httpx
 import pytest
 from letta_client import Letta
 from letta_client.types import AgentState
@@ -133,6 +134,43 @@ def test_every_field_of_the_messages_dialect_that_is_set_is_in_the_request(
         "format": {"type": "json_schema", "schema": SCHEMA["json_schema"]},
     }
     assert all(tool["strict"] is True for tool in sent["tools"])
+
+
+@requirement("model-settings.carried-over")
+def test_what_another_model_takes_of_the_settings_is_carried_over_and_the_rest_is_named(
+    client: Letta, http: httpx.Client, make_agent: MakeAgent, messages_endpoint: AnthropicEndpoint
+) -> None:
+    settings: Any = {
+        "provider_type": "openai",
+        "max_output_tokens": 123,
+        "parallel_tool_calls": False,
+        "reasoning": {"reasoning_effort": "low"},
+    }
+    agent = make_agent(model="openai/gpt-5-mini", model_settings=settings)
+    conversation = client.conversations.create(agent_id=agent.id, model="openai/gpt-5-mini", model_settings=settings)
+    for path in (f"/v1/agents/{agent.id}", f"/v1/conversations/{conversation.id}"):
+        reply = http.patch(path, json={"model": "anthropic/claude-sonnet-4-5"})
+        assert reply.status_code == 200, reply.text
+        assert reply.headers["x-tertulia-dropped"] == "reasoning"
+        shown = reply.json()["model_settings"]
+        assert (shown["provider_type"], shown["max_output_tokens"]) == ("anthropic", 123)
+    send(client, conversation.id)
+    assert messages_endpoint.requests[0].body["max_tokens"] == 123
+
+
+@requirement("model-settings.carried-over")
+def test_settings_of_the_same_request_go_before_what_is_carried_over(http: httpx.Client, make_agent: MakeAgent) -> None:
+    given: Any = {"provider_type": "openai", "max_output_tokens": 123}
+    agent = make_agent(model="openai/gpt-4o", model_settings=given)
+
+    def changed(**fields: Any) -> dict[str, Any]:
+        return http.patch(f"/v1/agents/{agent.id}", json=fields).json()["model_settings"]
+
+    assert changed(model="anthropic/claude-sonnet-4-5", max_tokens=77)["max_output_tokens"] == 77
+    assert (
+        changed(model="openai/gpt-4o", model_settings={"provider_type": "openai", "temperature": 0.5})["temperature"]
+        == 0.5
+    )
 
 
 @requirement("model-settings.refuses-inexpressible")

@@ -1,11 +1,12 @@
 """``/v1/agents``: making, showing, changing and removing agents, and what hangs on them."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
 from tertulia.api.deps import CurrentServices, Services
+from tertulia.api.model_changes import carried_with_agent
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
 from tertulia.api.routing import api_router
 from tertulia.api.wire.agent_state import AgentStateBody, MemoryBody, Relationship, agent_state, check_relationships
@@ -129,7 +130,7 @@ async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentSe
         body, shown = without_echo(body, state, view.agent.model_settings), state.llm_config
     refuse_unbuilt(body)
     words = told(body, shown)
-    changes = agent_changes(body)
+    changes: dict[str, Any] = agent_changes(body)
     if body.embedding_config:
         changes["embedding"] = described_embedding(body.embedding_config, body.embedding, services.catalogue)
     if words.model is not None:
@@ -138,12 +139,19 @@ async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentSe
         changes["context_window_limit"] = words.context_window_limit
     if "model_settings" in body.model_fields_set:
         changes["model_settings"] = body.model_settings and settings_from_wire(body.model_settings)
-    if words.settings or words.described:
+    if words.model or words.settings or words.described:
         agent = (await services.agents.get(agent_id)).agent
         model = words.model or agent.model
-        given = body.model_settings and settings_from_wire(body.model_settings)
-        stored = None if "model_settings" in body.model_fields_set else agent.model_settings
-        changes["model_settings"] = _merged(services, words, given, model, stored)
+        if model != agent.model:
+            carried_with_agent(services, agent, model, changes)
+        if words.settings or words.described:
+            given = body.model_settings and settings_from_wire(body.model_settings)
+            stored = (
+                None
+                if "model_settings" in body.model_fields_set
+                else changes.get("model_settings", agent.model_settings)
+            )
+            changes["model_settings"] = _merged(services, words, given, model, stored)
     return agent_state(await services.agents.update(agent_id, changes))
 
 

@@ -17,7 +17,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tertulia.api.errors import error_response
 
-_EXPOSED: Final = ("x-request-id", "retry-after", "x-should-retry", "allow", "accept-encoding", "x-tertulia-busy")
+_EXPOSED: Final = (
+    "x-request-id",
+    "retry-after",
+    "x-should-retry",
+    "allow",
+    "accept-encoding",
+    "x-tertulia-ignored",
+    "x-tertulia-dropped",
+)
 _LOCAL_NAMES: Final = frozenset({"localhost"})
 
 

@@ -11,6 +11,7 @@ from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationId
 from tertulia.api.deps import CurrentServices, Services, services_of
 from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
+from tertulia.api.model_changes import carried
 from tertulia.api.pages import After, Limit, Order, page
 from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, resume, send
 from tertulia.api.wire.compaction import compaction_from_wire
@@ -211,6 +212,10 @@ async def update_conversation(
     services, body = services_of(request), await read_body(request, UpdateConversationBody)
     stored_id = services.conversations.resolve(conversation_id, agent_id)
     changes = changes_from_wire(body)
+    if changes.get("model") is not None and "model_settings" not in changes:
+        before = await services.store.read(lambda tx: tx.conversations.get(stored_id))
+        if before.model_settings is not None and before.model != changes["model"]:
+            changes["model_settings"] = carried(services, changes["model"], before.model_settings)
     if body.max_tokens is not None:
         changes["model_settings"] = await _with_max_tokens(services, stored_id, changes, body.max_tokens)
     await services.conversations.update(stored_id, changes)

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from tertulia.api.wire.ignored import HEADER, IGNORED, as_header, note
+from tertulia.api.wire.ignored import IGNORED, NOTES, as_header, note
 from tertulia.ports.telemetry import RequestAnswered, RequestBegan, RequestEnded, Telemetry
 
 REQUEST_ID: Final = b"x-request-id"
@@ -47,8 +47,8 @@ class ObservingMiddleware:
             return
         began, notes, request_id = time.monotonic(), _Notes(), _request_id(scope)
         scope[_NOTES] = notes
-        ignored: list[str] = []
-        ignoring = IGNORED.set(ignored)
+        undone: dict[bytes, list[str]] = {}
+        noting = NOTES.set(undone)
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,9 +56,9 @@ class ObservingMiddleware:
                 headers = [*message.get("headers", ()), (REQUEST_ID, request_id)]
                 if query := scope.get("query_string"):
                     note(_unknown_parameters(notes.scope.get("route"), query))
-                if ignored:
+                if ignored := undone.get(IGNORED):
                     _log.warning("unknown_fields_ignored", fields=ignored)
-                    headers.append((HEADER, as_header(ignored)))
+                headers += [(header, as_header(names)) for header, names in undone.items()]
                 message = {**message, "headers": headers}
                 seconds = time.monotonic() - began
                 status = message["status"]
@@ -74,7 +74,7 @@ class ObservingMiddleware:
         finally:
             self._telemetry(RequestEnded())
             reset_contextvars(**bound)
-            IGNORED.reset(ignoring)
+            NOTES.reset(noting)
 
 
 class RouteMiddleware:

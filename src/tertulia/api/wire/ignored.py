@@ -1,25 +1,32 @@
-"""What a request says that nobody here knows: let through, as clients of other releases send it, and told to them."""
+"""What was not done of a request although it was let through, told to the client in headers of the reply.
+
+``x-tertulia-ignored`` names fields and parameters that nobody here knows, as clients of other releases send them;
+``x-tertulia-dropped`` settings that an agent had and its new model cannot have.
+"""
 
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Final
 
-IGNORED: Final[ContextVar[list[str] | None]] = ContextVar("ignored", default=None)
-"""The names of a request's fields and parameters that were ignored; None outside of a request."""
+IGNORED: Final = b"x-tertulia-ignored"
+DROPPED: Final = b"x-tertulia-dropped"
 
-HEADER: Final = b"x-tertulia-ignored"
+NOTES: Final[ContextVar[dict[bytes, list[str]] | None]] = ContextVar("notes", default=None)
+"""The names by header; None outside of a request."""
+
 _MOST: Final = 20
 _LONGEST: Final = 60
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
-def note(names: Iterable[object]) -> None:
+def note(names: Iterable[object], header: bytes = IGNORED) -> None:
     """Remember the names for the reply; of very many, the first."""
-    noted = IGNORED.get()
-    if noted is None:
+    notes = NOTES.get()
+    if notes is None:
         return
     for name in names:
+        noted = notes.setdefault(header, [])
         if len(noted) > _MOST:
             return
         told = _UNSAFE.sub("?", str(name)[:_LONGEST])
