@@ -1,6 +1,10 @@
 """Codings, character sets and characters that cannot be taken are refused by name, in replies that pages can read."""
 
 import dataclasses
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
@@ -28,10 +32,69 @@ async def test_utf_8_is_taken_with_and_without_its_mark(client: httpx.AsyncClien
         assert (await client.post("/v1/blocks/", content=content, headers=head)).status_code == 200
 
 
-@pytest.mark.parametrize("coding", ["gzip", "zstd", "br", "deflate, gzip"])
-async def test_a_coded_body_is_415_and_told_what_is_taken(client: httpx.AsyncClient, coding: str) -> None:
+@pytest.mark.parametrize("coding", ["zstd", "br", "compress", "gzip, br", "gzip, gzip, gzip, gzip"])
+async def test_a_coding_that_is_not_taken_is_415_and_told_what_is(client: httpx.AsyncClient, coding: str) -> None:
     reply = await client.post("/v1/blocks/", content=b"{}", headers=JSON | {"content-encoding": coding})
-    assert (reply.status_code, reply.headers["accept-encoding"]) == (415, "identity")
+    assert (reply.status_code, reply.headers["accept-encoding"]) == (415, "gzip, deflate")
+    assert "gzip and deflate" in reply.json()["detail"]
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+BLOCK = b'{"label": "human", "value": "' + b"Ada " * 1000 + b'"}'
+PACKED = {
+    "gzip": gzip.compress(BLOCK),
+    "x-gzip": gzip.compress(BLOCK[:100]) + gzip.compress(BLOCK[100:]),
+    "GZIP": gzip.compress(BLOCK),
+    "deflate": zlib.compress(BLOCK),
+    "Deflate": raw_deflate(BLOCK),
+    "deflate, gzip": gzip.compress(zlib.compress(BLOCK)),
+    "identity": BLOCK,
+}
+
+
+@pytest.mark.parametrize("coding", PACKED)
+async def test_a_compressed_body_is_taken_in_whatever_pieces_it_comes(client: httpx.AsyncClient, coding: str) -> None:
+    async def pieces(size: int) -> AsyncGenerator[bytes]:
+        for start in range(0, len(PACKED[coding]), size):
+            yield PACKED[coding][start : start + size]
+
+    for size in (1, 1000):
+        head = JSON | {"content-encoding": coding}
+        reply = await client.post("/v1/blocks/", content=pieces(size), headers=head)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["value"] == "Ada " * 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(b"{}")[:-4], "gzip"),
+        (b"{}", "gzip"),
+        (zlib.compress(b"{}") + b"more", "deflate"),
+        (gzip.compress(b"{}") + b"more", "gzip"),
+        (gzip.compress(b"{}"), "gzip, gzip"),
+    ],
+)
+async def test_a_body_that_is_not_of_its_coding_is_400(client: httpx.AsyncClient, body: bytes, coding: str) -> None:
+    reply = await client.post("/v1/blocks/", content=body, headers=JSON | {"content-encoding": coding})
+    assert reply.status_code == 400, reply.text
+    assert "body" in reply.json()["detail"]
+
+
+async def test_a_small_body_that_comes_to_a_large_one_is_413_and_not_unpacked(client: httpx.AsyncClient) -> None:
+    bomb = gzip.compress(gzip.compress(b'{"value": "' + b" " * 200_000_000))
+    assert len(bomb) < 10_000
+    tracemalloc.start()
+    reply = await client.post("/v1/blocks/", content=bomb, headers=JSON | {"content-encoding": "gzip, gzip"})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reply.status_code == 413
+    assert "TERTULIA_MAX_BODY_BYTES" in reply.json()["detail"]
+    assert peak < 60_000_000
 
 
 async def test_nul_in_a_body_is_422_and_its_field_named(client: httpx.AsyncClient) -> None:

@@ -7,7 +7,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tertulia.api.errors import error_response
+from tertulia.api.codings import TAKEN, Unknown, codings_of, decoded
+from tertulia.api.errors import error_response, too_large
 
 BOM: Final = b"\xef\xbb\xbf"
 """Some programs begin UTF-8 with it."""
@@ -18,17 +19,30 @@ _MAX_PARAMETERS: Final = 1000
 
 
 class ContentsMiddleware:
-    """Refuses codings and character sets that are not taken, and NUL or bytes that are no text in an address."""
+    """Decodes bodies; refuses codings and character sets that are not taken, and NUL or no text in an address."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = _refusal(scope) if scope["type"] == "http" else None
-        if refused is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-        else:
+            return
+        refused = _refusal(scope)
+        if refused is not None:
             await refused(scope, receive, send)
+            return
+        try:
+            codings = codings_of(scope)
+        except Unknown as unknown:
+            taken = " and ".join(TAKEN)
+            detail = f"A body with content-encoding '{unknown}' is not taken; {taken} are. Or send it as it is."
+            await error_response(415, detail, {"accept-encoding": ", ".join(TAKEN)})(scope, receive, send)
+            return
+        if codings:
+            receive = decoded(receive, codings, self._max_body_bytes, too_large(self._max_body_bytes))
+        await self._app(scope, receive, send)
 
 
 def refuse_nul(raw: bytes, sent: Any) -> None:
@@ -59,10 +73,6 @@ def _refusal(scope: Scope) -> Response | None:
     if (query := scope["query_string"]) and (wrong := _wrong_parameter(query)):
         return error_response(422, wrong)
     for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
-            coding = value.decode("latin-1")[:100]
-            detail = f"A body with content-encoding '{coding}' is not taken. Send it as it is."
-            return error_response(415, detail, {"accept-encoding": "identity"})
         if name == b"content-type" and b"charset" in value.lower() and (charset := _foreign_charset(value)):
             return error_response(
                 415, f"The charset '{charset[:100]}' is not taken. JSON is UTF-8: send it as application/json."

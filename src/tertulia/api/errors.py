@@ -218,7 +218,7 @@ class GuardMiddleware:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
-                raise HTTPException(413, self._too_large_detail())
+                raise HTTPException(413, too_large(self._max_body_bytes))
             return message
 
         async def watched_send(message: Message) -> None:
@@ -238,13 +238,15 @@ class GuardMiddleware:
             await error_response(500, _INTERNAL_ERROR)(scope, receive, send)
 
     def _too_large(self) -> Response:
-        return error_response(413, self._too_large_detail(), {"connection": "close"})
+        return error_response(413, too_large(self._max_body_bytes), {"connection": "close"})
 
-    def _too_large_detail(self) -> str:
-        return (
-            f"The request body is larger than {self._max_body_bytes} bytes. "
-            "Send less, or raise the server's limit (TERTULIA_MAX_BODY_BYTES)."
-        )
+
+def too_large(limit: int) -> str:
+    """What a request is told whose body is larger."""
+    return (
+        f"The request body is larger than {limit} bytes. "
+        "Send less, or raise the server's limit (TERTULIA_MAX_BODY_BYTES)."
+    )
 
 
 def _content_length(scope: Scope) -> int:

@@ -103,7 +103,7 @@ def _layers(services: Services) -> list[Middleware]:
     if settings.api_key is not None:
         layers.append(Middleware(KeyMiddleware, api_key=settings.api_key))
     layers += [
-        Middleware(ContentsMiddleware),
+        Middleware(ContentsMiddleware, max_body_bytes=settings.max_body_bytes),
         Middleware(HeadMiddleware),
         Middleware(TrailingSlashMiddleware),
         Middleware(RouteMiddleware),
