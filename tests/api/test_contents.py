@@ -134,3 +134,20 @@ async def test_pages_of_allowed_origins_can_read_refusals_and_their_ids(world: W
     for reply in replies.values():
         assert reply.headers["access-control-allow-origin"] == "https://app.example"
         assert "x-request-id" in reply.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(("path", "field"), [("/v1/blocks/", "metadata"), ("/v1/messages/search", "roles")])
+async def test_a_body_of_very_many_values_is_422_before_it_is_parsed(
+    client: httpx.AsyncClient, path: str, field: str
+) -> None:
+    crowd = b'{"label": "a", "value": "b", "query": "c", "%b": {"x": [%b]}}' % (field.encode(), b"0," * 400_000 + b"0")
+    reply = await client.post(path, content=crowd, headers=JSON)
+    assert reply.status_code == 422
+    assert "more than 200000 values" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("text", [b"," * 300_000, b'\\",' * 300_000, b"\\\\" * 200_000 + b"," * 250_000])
+async def test_a_text_of_very_many_commas_is_one_value(client: httpx.AsyncClient, text: bytes) -> None:
+    body = b'{"label": "a", "limit": 2000000, "value": "%b"}' % text
+    reply = await client.post("/v1/blocks/", content=body, headers=JSON)
+    assert reply.status_code == 200, reply.text[:300]

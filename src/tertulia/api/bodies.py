@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from tertulia.api.contents import BOM, refuse_nul
+from tertulia.api.contents import BOM, refuse_crowd, refuse_nul
 from tertulia.api.wire.ignored import note
 
 # A name of their own: what the framework documents under the model's is often the shape in a response.
@@ -31,6 +31,7 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
     raw = (await request.body()).removeprefix(BOM)
     if raw and not is_json(request.headers.get("content-type", "")):
         raise RequestValidationError([_no_json_type()])
+    await refuse_crowd(raw)
     try:
         sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """What is asked of every request before a route sees it: bodies that can be read, and text that can be kept."""
 
+import asyncio
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -16,6 +17,10 @@ BOM: Final = b"\xef\xbb\xbf"
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _NO_NUL: Final = "holds a NUL character (U+0000), which no database can keep; leave it out"
 _MAX_PARAMETERS: Final = 1000
+_PIECE: Final = 128 * 1024
+
+MOST_VALUES: Final = 200_000
+"""Of one body. Ten thousand messages, as many as a request may have, are some sixty thousand."""
 
 
 class ContentsMiddleware:
@@ -65,6 +70,36 @@ def refuse_nul(raw: bytes, sent: Any) -> None:
         elif isinstance(value, list):
             items = cast("list[Any]", value)
             waiting += [(f"{place}[{number}]", item) for number, item in enumerate(items)]
+
+
+async def refuse_crowd(raw: bytes) -> None:
+    """Refuse a body of very many values before it is parsed, which nobody else's request could come in between.
+
+    :raises HTTPException: if there are more than ``MOST_VALUES``.
+    """
+    # Most large bodies are long texts, whose commas are soon counted.
+    if raw.count(b",") >= MOST_VALUES and await asyncio.to_thread(_values, raw) > MOST_VALUES:
+        raise HTTPException(
+            422, f"The body holds more than {MOST_VALUES} values. Send what is in it in several requests."
+        )
+
+
+def _values(raw: bytes) -> int:
+    """How many values there are, but for empty objects and lists; enough once they are too many.
+
+    In pieces, between which other threads have their turn.
+    """
+    count, start, inside = 1, 0, False
+    while start < len(raw) and count <= MOST_VALUES:
+        end = start + _PIECE
+        while end < len(raw) and raw[end - 1 : end] == b"\\":  # an escape stays in one piece
+            end += 1
+        piece = raw[start:end].replace(b"\\\\", b"").replace(b'\\"', b"")
+        outside = piece.split(b'"')[inside::2]
+        count += sum(text.count(b",") for text in outside)
+        inside ^= piece.count(b'"') % 2 == 1
+        start = end
+    return count
 
 
 def _refusal(scope: Scope) -> Response | None:

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tertulia.api.contents import BOM, refuse_nul
+from tertulia.api.contents import BOM, refuse_crowd, refuse_nul
 from tertulia.api.deps import services_of
 from tertulia.domain.errors import ProviderNotConfigured
 
@@ -44,6 +44,7 @@ def _complain_in_detail(body: bytes) -> None:
 class _StrictRequest(Request):
     async def json(self) -> Any:
         raw = (await self.body()).removeprefix(BOM)
+        await refuse_crowd(raw)
         sent = parsed_json(raw)
         refuse_nul(raw, sent)
         return sent
