@@ -151,3 +151,13 @@ async def test_a_text_of_very_many_commas_is_one_value(client: httpx.AsyncClient
     body = b'{"label": "a", "limit": 2000000, "value": "%b"}' % text
     reply = await client.post("/v1/blocks/", content=body, headers=JSON)
     assert reply.status_code == 200, reply.text[:300]
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400 + ".0", "9" * 5000, "NaN", "Infinity"])
+async def test_a_number_that_no_reader_of_json_takes_is_422_on_every_route(
+    client: httpx.AsyncClient, number: str
+) -> None:
+    for path, field in (("/v1/blocks/", "metadata"), ("/v1/conversations/?agent_id=x", "context_window_limit")):
+        body = f'{{"label": "a", "value": "b", "{field}": {{"x": {number}}}}}'
+        reply = await client.post(path, content=body.encode(), headers=JSON)
+        assert reply.status_code == 422, reply.text[:300]

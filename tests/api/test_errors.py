@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from tertulia.api import errors
 from tertulia.api.deps import ApiSettings, Services
-from tertulia.api.routing import parsed_json
+from tertulia.api.parsing import parsed_json
 from tertulia.domain import errors as domain
 
 EXPECTED: dict[type[domain.TertuliaError], int] = {

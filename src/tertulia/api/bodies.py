@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from tertulia.api.contents import BOM, refuse_crowd, refuse_nul
+from tertulia.api.parsing import parsed_json
 from tertulia.api.wire.ignored import note
 
 # A name of their own: what the framework documents under the model's is often the shape in a response.
@@ -33,9 +34,9 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
         raise RequestValidationError([_no_json_type()])
     await refuse_crowd(raw)
     try:
-        sent: Any = {} if optional and not raw else from_json(raw, allow_inf_nan=False)
+        sent: Any = {} if optional and not raw else parsed_json(raw)
     except ValueError as error:
-        raise RequestValidationError([_not_json(raw, str(error))]) from None
+        raise RequestValidationError([_not_json(raw, _complaint(raw) or str(error))]) from None
     refuse_nul(raw, sent)
     try:
         # Validating calls back into Python for every item, so that in a thread it lets others have their turn.
@@ -45,6 +46,15 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
         raise RequestValidationError([_placed(problem) for problem in error.errors(include_url=False)]) from None
     note(body.model_extra or ())
     return body
+
+
+def _complaint(raw: bytes) -> str:
+    """What a parser says that tells the place, if it has anything to say."""
+    try:
+        from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def is_json(content_type: str) -> bool:
