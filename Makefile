@@ -54,7 +54,7 @@ test: setup clients
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
 	@echo "== tests, and types beside them"
 	@types=$$(mktemp); $(BIN)/basedpyright >"$$types" 2>&1 & looking=$$!; \
-	trap 'kill $$looking 2>/dev/null; rm -f "$$types"' EXIT; \
+	trap 'kill $$looking 2>/dev/null || :; rm -f "$$types"' EXIT; \
 	failed=0; $(BIN)/pytest -q -n auto || failed=1; \
 	wait $$looking || { failed=1; cat "$$types" >&2; }; \
 	[ $$failed = 0 ] || { echo "== failed" >&2; exit 1; }; echo "== all is well"
