@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tertulia.domain.agents import Agent, AgentActivity
 from tertulia.domain.errors import InvalidArgument, StoreUnavailable
 from tertulia.domain.messages import Message
-from tertulia.ports.queries import AgentQuery
+from tertulia.ports.queries import AgentQuery, SearchQuery
 from tertulia.ports.store import Transaction
 from tertulia.store.postgres import store as postgres
 from tertulia.store.postgres.connection import Connection
@@ -22,7 +22,7 @@ from tertulia.store.postgres.failures import reason
 from tertulia.store.postgres.store import PostgresStore, location, open_postgres
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.tables import metadata
-from tests.contracts.store.makers import a_message, an_agent, stored_agent, stored_conversation
+from tests.contracts.store.makers import a_message, an_agent, stored_agent, stored_conversation, stored_messages
 from tests.support.databases import KILL_ALL, Database, asked, execute, kill_connections, own_postgres
 
 COUNT_ALL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -375,3 +375,29 @@ async def test_a_frozen_worker_is_not_let_hold_its_locks(store: PostgresStore) -
 
     async with store.pool.connection(1) as connection:
         assert await ask(connection) == "5s"
+
+
+async def test_messages_from_before_the_index_knew_their_script_are_found_after_an_upgrade(
+    postgres_server: str,
+) -> None:
+    url = postgres_server.replace("/tertulia?", "/older?")
+    await execute(postgres_server, "DROP DATABASE IF EXISTS older", "CREATE DATABASE older")
+    store = await open_postgres(url, 2)
+    conversation = await stored_conversation(store)
+    await stored_messages(store, conversation, "codex里记忆断裂了", *(f"word {number}" for number in range(250)))
+    await store.close()
+    await execute(
+        url,
+        "UPDATE messages SET words = to_tsvector('simple', CASE position WHEN 0 THEN '' "
+        "WHEN 1 THEN 'codex里记忆断裂了' ELSE 'word ' || position END)",
+        "DROP TABLE search_index",
+        "UPDATE alembic_version SET version_num = '0005'",
+    )
+    stores = await asyncio.gather(open_postgres(url, 2), open_postgres(url, 2))
+    while await asked(url, "SELECT count(*) FROM search_index WHERE upto < until"):
+        """They do it by themselves."""
+    for text, expected in (("断裂", 1), ("里", 1), ("codex", 1), ("word", 250)):
+        query = SearchQuery(text=text, limit=999)
+        found = await stores[1].read(lambda tx, query=query: tx.messages.search(query))
+        assert len(found) == expected, text
+    await asyncio.gather(*(each.close() for each in stores))

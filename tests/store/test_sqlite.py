@@ -17,6 +17,7 @@ from tertulia.ports.queries import AgentQuery, SearchQuery
 from tertulia.ports.store import Transaction
 from tertulia.store.migrate import newest_revision
 from tertulia.store.sql.search import backlog
+from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.tables import metadata
 from tertulia.store.sql.transaction import SqlTransaction
 from tertulia.store.sqlite.store import SCHEMA_REVISION, open_sqlite
@@ -222,6 +223,55 @@ async def test_messages_deleted_before_and_after_they_were_indexed_leave_a_sound
             "INSERT INTO messages_fts(messages_fts) VALUES ('integrity-check')"
         )
     )
+    await store.close()
+
+
+BEFORE_TERMS = """
+DROP TRIGGER messages_fts_delete;
+DROP TABLE messages_fts;
+CREATE VIRTUAL TABLE messages_fts USING fts5(
+    text, content='messages', content_rowid='seq', tokenize='unicode61 remove_diacritics 2');
+CREATE TRIGGER messages_fts_delete AFTER DELETE ON messages
+    WHEN old.text <> '' AND old.seq <= (SELECT upto FROM search_index) BEGIN
+    INSERT INTO messages_fts(messages_fts, rowid, text) VALUES ('delete', old.seq, old.text); END;
+INSERT INTO messages_fts(rowid, text) SELECT seq, text FROM messages;
+UPDATE search_index SET upto = (SELECT max(seq) FROM messages);
+UPDATE alembic_version SET version_num = '0005';
+"""
+
+
+async def test_messages_from_before_the_index_knew_their_script_are_found_after_an_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    store = await open_sqlite(path)
+    conversation = await stored_conversation(store)
+    await stored_messages(store, conversation, "codex里记忆断裂了", *(f"word {number}" for number in range(300)))
+    await store.close()
+    with sqlite3.connect(path) as database:
+        database.executescript(BEFORE_TERMS)
+    database.close()
+    store = await open_sqlite(path)
+    session = store._writer._session
+    for text, expected in (("断裂", 1), ("codex", 1), ("word", 300)):
+        query = SearchQuery(text=text, limit=999)
+        found = await store.read(lambda tx, query=query: tx.messages.search(query))
+        assert len(found) == expected, text
+    assert backlog(session) == 0
+    await store.close()
+
+
+async def test_an_index_that_is_far_behind_is_filled_while_nobody_asks(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    store = await open_sqlite(path)
+    await stored_messages(store, await stored_conversation(store), *("word" for _ in range(900)))
+    await store.close()
+    with sqlite3.connect(path) as database:
+        database.executescript(BEFORE_TERMS)
+    database.close()
+    store = await open_sqlite(path)
+    while (
+        await store.read(lambda tx: backlog(cast("SqliteSession", cast("SqlTransaction", tx).agents._session))) >= 100
+    ):
+        """Nothing but this asks for anything, and it does not write."""
     await store.close()
 
 

@@ -32,6 +32,7 @@ from tertulia.store.postgres.pool import connect
 from tertulia.store.postgres.store import location, look_at, open_postgres
 from tertulia.store.schema import COPYING, SCHEMA_REVISION
 from tertulia.store.sql.postgres_session import PostgresSession
+from tertulia.store.sql.search import VECTOR
 from tertulia.store.sql.tables import messages
 
 _FIRST_ROWS: Final = 10
@@ -268,7 +269,7 @@ def _insertion(table: sa.Table) -> str:
     types = {column.name: _type(column) for column in table.columns}
     values = {name: f"given.{name}" for name in types}
     if table is messages:
-        types["words"], values["words"] = "TEXT", "to_tsvector('simple', given.words)"
+        types["words"], values["words"] = "TEXT", VECTOR.format("given.words")
     arrays = ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(types.values(), 1))
     names = ", ".join(types)
     return f"""

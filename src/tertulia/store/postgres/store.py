@@ -19,6 +19,7 @@ from tertulia.store.postgres.connection import Connection, OutcomeUnknown
 from tertulia.store.postgres.embedded import EmbeddedPostgres
 from tertulia.store.postgres.failures import Unavailable, is_passing, reason
 from tertulia.store.postgres.pool import Pool
+from tertulia.store.postgres.reindexing import UNFINISHED, reindex
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.postgres_session import Mark, Mode, NeedsSnapshot
 
@@ -71,6 +72,7 @@ async def open_postgres(
             if await _revision(connection) != SCHEMA_REVISION:
                 await _migrate(url)
             await connection.ask(_FORGET_MARKS)
+            unfinished = await connection.ask(UNFINISHED)
     except BaseException as error:
         await pool.close()
         if server is not None:
@@ -78,7 +80,10 @@ async def open_postgres(
         if isinstance(error, (asyncpg.PostgresError, Unavailable)):
             raise _cannot_be_opened(url, error) from error
         raise
-    return PostgresStore(pool, location(url), server)
+    store = PostgresStore(pool, location(url), server)
+    if unfinished:
+        store.begin_reindexing()
+    return store
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,7 @@ class PostgresStore:
         self._server = server
         self._works: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._reindexing: asyncio.Task[None] | None = None
         # The reads that turned out to be more than one statement, by the code of their work.
         self._long: set[CodeType | type] = set()
 
@@ -197,9 +203,16 @@ class PostgresStore:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._shielded(self._run("write", work))
 
+    def begin_reindexing(self) -> None:
+        """Give the messages of an older version their search terms, beside everything else."""
+        self._reindexing = asyncio.create_task(reindex(self.write), name="reindexing")
+
     async def close(self) -> None:
         """Finish what was asked before, and close the connections. Closing twice is nothing."""
         self._closed = True
+        if self._reindexing is not None:
+            self._reindexing.cancel()
+            await asyncio.wait([self._reindexing])
         if self._works:
             await asyncio.wait(self._works)
         await self.pool.close()

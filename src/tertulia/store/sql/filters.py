@@ -5,15 +5,19 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tertulia.ports.queries import SearchQuery
-from tertulia.store.sql.tables import messages, segments
+from tertulia.store.sql.tables import messages, of_living_agent, segments
 
 CANDIDATES: Final = 200
 """How many of the newest messages with the words are compared, or as many as are asked for."""
 
 
-def narrowed(statement: sa.Select[Any], query: SearchQuery) -> sa.Select[Any]:
+def narrowed(statement: sa.Select[Any, Any], query: SearchQuery, older_than: int | None) -> sa.Select[Any, Any]:
     """The statement over messages, newest first, with the rest of what the query asks for."""
-    if query.agent_id is not None:
+    if older_than is not None:
+        statement = statement.where((messages.c.seq + 0) < older_than)
+    if query.agent_id is None:
+        statement = statement.where(of_living_agent(messages.c.agent_id))
+    else:
         statement = statement.where(messages.c.agent_id == query.agent_id)
     if query.conversation_id is not None:
         statement = statement.where(_of_conversation(query.conversation_id))

@@ -17,13 +17,13 @@ from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_log_id
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import MessageQuery, SearchQuery
-from tertulia.store.sql import search, words
 from tertulia.store.sql.forks import cut_history
 from tertulia.store.sql.ranking import best
+from tertulia.store.sql.search import VECTOR, search
 from tertulia.store.sql.session import Session, Value
-from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.steps import forget_traces
 from tertulia.store.sql.tables import conversations, messages, microseconds, segments, steps
+from tertulia.store.sql.words import index_terms
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Message).decode
@@ -37,7 +37,7 @@ _INSERT: Final = """
                           is_err, created_at, body, text)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_INSERT_SHARED: Final = _INSERT.replace("text)", "words)").replace("?)", "to_tsvector('simple', ?::text))")
+_INSERT_SHARED: Final = _INSERT.replace("text)", "words)").replace("?)", f"{VECTOR.format('?::text')})")
 _SEGMENTS: Final = """
     SELECT lo, hi, log_id FROM conversation_segments
     WHERE conversation_id = ? AND lo < ? AND (hi IS NULL OR hi > ?) ORDER BY lo
@@ -78,7 +78,7 @@ def insert_messages(session: Session, log_id: str, first: int, added: Sequence[M
 def searched_text(message: Message, position: int, *, bare: bool) -> str:
     """What is searched of a message at this position; ``bare`` is how Postgres keeps it."""
     text = message.text if position else ""
-    return words.bare_words(text) if bare else text
+    return index_terms(text) if bare else text
 
 
 def message_columns(message: Message) -> tuple[Value, ...]:
@@ -160,9 +160,7 @@ class SqlMessages:
         return self._select(conditions, messages.c.seq, query.limit, ascending=query.ascending)
 
     def search(self, query: SearchQuery) -> list[Message]:
-        session = self._session
-        found = search.search(session, query) if isinstance(session, SqliteSession) else words.search(session, query)
-        return best([_decode(body) for body in found], query)
+        return best(search(self._session, query), query)
 
     def runs_by_otid(self, conversation_id: str, otids: Sequence[str]) -> dict[str, str]:
         if len(otids) == 1:  # of nearly every request

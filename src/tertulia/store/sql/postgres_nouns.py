@@ -12,22 +12,23 @@ from tertulia.store.sql.blocks import block_of_row
 from tertulia.store.sql.conversations import FIELDS, conversation_of_row
 from tertulia.store.sql.messages import MOVE_HEAD, SqlMessages, message_columns
 from tertulia.store.sql.postgres_session import Part, PostgresSession
+from tertulia.store.sql.search import VECTOR
 from tertulia.store.sql.tables import microseconds
 from tertulia.store.sql.transaction import SqlTransaction
-from tertulia.store.sql.words import bare_words
+from tertulia.store.sql.words import index_terms
 
 _COLUMNS: Final = (
     "id, agent_id, conversation_id, run_id, step_id, role, otid, group_id, is_err, created_at, body, words"
 )
 _ADD_ONE: Final = f"""
     INSERT INTO messages (log_id, position, {_COLUMNS})
-    SELECT log_id, head - 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, to_tsvector('simple', ?::text) FROM moved
+    SELECT log_id, head - 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {VECTOR.format("?::text")} FROM moved
 """  # noqa: S608  the columns are above
 _ADD_MANY: Final = f"""
     INSERT INTO messages (log_id, position, {_COLUMNS})
     SELECT moved.log_id, moved.head - ? + added.place - 1, added.id, added.agent_id, added.conversation_id,
         added.run_id, added.step_id, added.role, added.otid, added.group_id, added.is_err, added.created_at,
-        added.body, to_tsvector('simple', added.words)
+        added.body, {VECTOR.format("added.words")}
     FROM moved, unnest(?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[],
                        ?::boolean[], ?::bigint[], ?::text[], ?::text[]) WITH ORDINALITY AS added ({_COLUMNS}, place)
 """  # noqa: S608  as above
@@ -52,10 +53,10 @@ _SNAPSHOT: Final = f"""
 class PostgresTransaction(SqlTransaction):
     def __init__(self, session: PostgresSession) -> None:
         super().__init__(session, PostgresMessages(session))
-        self._postgres = session
+        self.postgres = session
 
     def snapshot(self, conversation_id: str) -> Snapshot:
-        row = self._postgres.row(_SNAPSHOT, conversation_id)
+        row = self.postgres.row(_SNAPSHOT, conversation_id)
         if row is None:
             raise NotFound("Conversation", conversation_id)
         agent, system, bodies, values, *fields = row
@@ -75,7 +76,7 @@ class PostgresMessages(SqlMessages):
         self._postgres = session
 
     def append(self, conversation_id: str, messages: Sequence[Message], *, at: datetime | None = None) -> int:
-        rows: list[tuple[Any, ...]] = [(*message_columns(message), bare_words(message.text)) for message in messages]
+        rows: list[tuple[Any, ...]] = [(*message_columns(message), index_terms(message.text)) for message in messages]
         time = None if at is None else microseconds(at)
         parts = [Part(MOVE_HEAD, (len(rows), time, conversation_id), name="moved")]
         if len(rows) == 1:

@@ -8,7 +8,8 @@ from typing import Final
 
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import SearchQuery
-from tertulia.store.sql.words import bare_words
+from tertulia.store.sql.search import Found
+from tertulia.store.sql.words import wanted
 
 # As in Okapi's BM25, with a fixed length for the average. How rare a word is makes no difference where all are wanted.
 _SATURATION: Final = 1.2
@@ -16,15 +17,18 @@ _LENGTH_SHARE: Final = 0.75
 _AVERAGE_WORDS: Final = 100
 
 
-def best(found: list[Message], query: SearchQuery) -> list[Message]:
+def best(found: list[Found], query: SearchQuery) -> list[Message]:
     """The best matches first, of equals the one that was found first."""
-    wanted = set(bare_words(query.text).split())
-    return sorted(found, key=lambda message: _score(message, wanted), reverse=True)[: query.limit]
+    asked = wanted(query.text)
+    phrases = asked.phrases if asked else ()
+    ordered = sorted(found, key=lambda each: _score(each.read, phrases), reverse=True)
+    return [each.message for each in ordered[: query.limit]]
 
 
-def _score(message: Message, wanted: set[str]) -> float:
-    words = bare_words(message.text).split()
-    damping = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * len(words) / _AVERAGE_WORDS)
+def _score(read: str, phrases: tuple[str, ...]) -> float:
+    # Between two words there are two spaces.
+    length = read.count("  ") + 1
+    damping = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length / _AVERAGE_WORDS)
     # Sorted, because sums of fractions depend on their order.
-    counts = sorted(words.count(word) for word in wanted)
+    counts = sorted(read.count(phrase) for phrase in phrases)
     return sum(count / (count + damping) for count in counts)

@@ -16,6 +16,7 @@ from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.search import SearchIndexBehind
+from tertulia.store.sql.words import index_terms
 from tertulia.store.sqlite.lock import FileLock
 from tertulia.store.sqlite.reader import Reader, TookTooLong
 from tertulia.store.sqlite.writer import Writer
@@ -72,6 +73,7 @@ def _engine(path: Path) -> sa.Engine:
             for pragma in _PRAGMAS:
                 driver.execute(f"PRAGMA {pragma}")
             driver.create_function("folded", 1, _folded, deterministic=True)
+            driver.create_function("index_terms", 1, index_terms, deterministic=True)
         except BaseException:
             driver.close()  # the file is no database, or the disk is full
             raise

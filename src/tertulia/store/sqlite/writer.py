@@ -18,7 +18,7 @@ import structlog
 from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
 from tertulia.store.failures import translated
-from tertulia.store.sql.search import backlog, index_messages
+from tertulia.store.sql.search import backlog, index_some
 from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.transaction import SqlTransaction
 
@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 _INDEX_FROM: Final = 100
 """How many messages may wait for the search index: adding one costs 15 µs, beginning to add any 200 µs."""
-_INDEX_AT_MOST: Final = 500
-"""How many messages are added at once, while writes wait."""
 _INDEX_ANYWAY: Final = 2000
 """How many may wait while there are writes to do first."""
+_TOLD_EVERY: Final = 50_000
+"""Of so many messages that the index is behind, as after an upgrade that makes it anew, the log has a line."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +52,7 @@ class Writer:
         self._transaction = SqlTransaction(self._session)
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._told = 0
         # A daemon: a program that ends without closing the store loses nothing acknowledged and must not hang.
         self._thread = Thread(target=self._run, name="tertulia-writer", daemon=True)
         self._thread.start()
@@ -63,7 +64,10 @@ class Writer:
 
     async def index_messages(self) -> None:
         """Bring the search index up to everything that was written before."""
-        await self.submit(lambda _: index_messages(self._session))
+        upto, behind = await self.submit(lambda _: (index_some(self._session), backlog(self._session)))
+        wanted = upto + behind
+        while upto < wanted:  # in pieces, between which others write
+            upto = await self.submit(lambda _: index_some(self._session))
 
     def stop(self) -> None:
         """Finish what is queued, move the log into the database file and let go of it. Blocks."""
@@ -77,13 +81,16 @@ class Writer:
             self._connection.close()
 
     def _run(self) -> None:
-        stopping = False
+        stopping, behind = False, True
         while not stopping:
+            if behind and self._queue.empty():
+                behind = self._index_some()
+                continue
             batch, stopping = self._take()
             if batch:
                 self._commit(batch)
                 self._loop.call_soon_threadsafe(_settle, batch)
-                self._index_some()
+                behind = self._index_some()
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Everything that is queued, waiting for the first; and whether that was the end."""
@@ -122,17 +129,26 @@ class Writer:
             self._driver.execute("ROLLBACK TO work")
         self._driver.execute("RELEASE work")
 
-    def _index_some(self) -> None:
-        """Keep the search index close behind. If that fails, a search will try again and tell its caller."""
+    def _index_some(self) -> bool:
+        """Keep the search index close behind; whether there is more to do.
+
+        If that fails, a search will try again and tell its caller.
+        """
         try:
             if backlog(self._session) < (_INDEX_FROM if self._queue.empty() else _INDEX_ANYWAY):
-                return
+                return False
             self._driver.execute("BEGIN IMMEDIATE")
-            index_messages(self._session, _INDEX_AT_MOST)
+            index_some(self._session)
             self._driver.execute("COMMIT")
+            behind = backlog(self._session)
         except sqlite3.Error as error:
             self._undo()
             _log.warning("the search index could not be extended", error=str(error))
+            return False
+        if behind // _TOLD_EVERY != self._told:
+            self._told = behind // _TOLD_EVERY
+            _log.info("search_index_progress", messages_left=behind)
+        return behind >= _INDEX_FROM
 
     def _undo(self) -> None:
         if self._driver.in_transaction:
