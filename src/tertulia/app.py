@@ -17,6 +17,7 @@ from tertulia.api.router import build_api
 from tertulia.domain.errors import TertuliaError
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
+from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.descriptions import Describer
 from tertulia.engine.lifecycle.end_hooks import Chores
@@ -275,6 +276,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         agents=Agents(store, catalogue, tools, runs),
         conversations=Conversations(store, catalogue, runs, histories, faults),
         runs=runs,
+        context_windows=ContextWindows(store, catalogue, tools, images),
         previews=Previews(store, catalogue, tools, images, run_settings or RunSettings()),
         callbacks=callbacks,
         chores=chores,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
+from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, Services
 from tertulia.api.model_changes import carried_with_agent
 from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
@@ -18,6 +19,7 @@ from tertulia.api.wire.agents import (
     agent_draft,
     refuse_unbuilt,
 )
+from tertulia.api.wire.context_window import ContextWindowBody, context_window_body
 from tertulia.api.wire.echoes import MAY_REPEAT, without_echo
 from tertulia.api.wire.embeddings import described_embedding
 from tertulia.api.wire.model_settings import settings_from_wire
@@ -177,6 +179,15 @@ async def recompile_agent(
 async def retrieve_agent_memory(agent_id: str, services: CurrentServices) -> MemoryBody:
     """The agent's memory as the agent itself shows it."""
     return agent_state(await services.agents.get(agent_id)).memory
+
+
+@router.get("/v1/agents/{agent_id}/context", operation_id="retrieve_agent_context_window")
+async def retrieve_agent_context_window(
+    agent_id: str, services: CurrentServices, conversation_id: ConversationFilter = None
+) -> ContextWindowBody:
+    """What the model is shown for the next message of a conversation, each part with its tokens."""
+    stored_id = services.conversations.resolve(conversation_id or "default", agent_id)
+    return context_window_body(await services.context_windows.of(stored_id, agent_id))
 
 
 @router.get("/v1/agents/{agent_id}/tools", operation_id="list_tools_for_agent")

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
+from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.lifecycle.end_hooks import Chores
 from tertulia.engine.preview import Previews
@@ -47,6 +48,7 @@ class Services:
     agents: Agents
     conversations: Conversations
     runs: Runs
+    context_windows: ContextWindows
     previews: Previews
     callbacks: Callbacks
     chores: Chores

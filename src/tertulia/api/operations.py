@@ -176,6 +176,7 @@ BEYOND_THE_SDK: Final = (
     ("PATCH", "/v1/providers/{provider_id}/refresh", "refresh_provider_models"),
     ("GET", "/v1/health/ready", "check_readiness"),
     ("GET", "/v1/agents/{agent_id}/core-memory", "retrieve_agent_memory"),
+    ("GET", "/v1/agents/{agent_id}/context", "retrieve_agent_context_window"),
     ("GET", "/v1/agents/count", "count_agents"),
     ("GET", "/v1/blocks/count", "count_blocks"),
     ("GET", "/v1/tools/count", "count_tools"),

@@ -6,6 +6,7 @@ to turn, as providers' prompt caches want, until something in it changes.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,12 +17,30 @@ MEMORY_PLACEHOLDER = "{CORE_MEMORY}"
 """Where instructions that contain it want the memory; otherwise it follows them."""
 
 
-def compile_system(agent: Agent, blocks: Sequence[Block], conversation: str, recompiled_at: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class SystemPrompt:
+    """The parts of a compiled prompt. ``memory`` is empty where the agent has no blocks."""
+
+    instructions: str
+    memory: str
+    metadata: str
+
+    @property
+    def text(self) -> str:
+        memory = f"{self.memory}\n\n{self.metadata}" if self.memory else self.metadata
+        if MEMORY_PLACEHOLDER in self.instructions:
+            return self.instructions.replace(MEMORY_PLACEHOLDER, memory)
+        return f"{self.instructions}\n\n{memory}" if self.instructions else memory
+
+
+def system_prompt(agent: Agent, blocks: Sequence[Block], conversation: str, recompiled_at: datetime) -> SystemPrompt:
     """The system prompt of one conversation; ``conversation`` is its wire id."""
-    memory = "\n\n".join([*_memory(blocks), _metadata(agent, conversation, recompiled_at)])
-    if MEMORY_PLACEHOLDER in agent.system:
-        return agent.system.replace(MEMORY_PLACEHOLDER, memory)
-    return f"{agent.system}\n\n{memory}" if agent.system else memory
+    return SystemPrompt(agent.system, _memory(blocks), _metadata(agent, conversation, recompiled_at))
+
+
+def compile_system(agent: Agent, blocks: Sequence[Block], conversation: str, recompiled_at: datetime) -> str:
+    """The same as the text that models are sent."""
+    return system_prompt(agent, blocks, conversation, recompiled_at).text
 
 
 def is_timezone(name: str) -> bool:
@@ -33,11 +52,11 @@ def is_timezone(name: str) -> bool:
     return True
 
 
-def _memory(blocks: Sequence[Block]) -> list[str]:
+def _memory(blocks: Sequence[Block]) -> str:
     if not blocks:
-        return []
+        return ""
     shown = "\n\n".join(_block(block) for block in blocks)
-    return [f"<memory_blocks>\nThese blocks are your memory. They are always in view.\n\n{shown}\n</memory_blocks>"]
+    return f"<memory_blocks>\nThese blocks are your memory. They are always in view.\n\n{shown}\n</memory_blocks>"
 
 
 def _block(block: Block) -> str:

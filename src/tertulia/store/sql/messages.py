@@ -159,6 +159,9 @@ class SqlMessages:
             conditions.append(messages.c.seq > self._seq(query.newer_than, query.agent_id))
         return self._select(conditions, messages.c.seq, query.limit, ascending=query.ascending)
 
+    def count(self, agent_id: str) -> int:
+        return self._session.row("SELECT count(*) FROM messages WHERE agent_id = ? AND position > 0", agent_id)[0]
+
     def search(self, query: SearchQuery) -> list[Message]:
         return best(search(self._session, query), query)
 
