@@ -1,6 +1,5 @@
 """Describing: a line about what a conversation is about, from a model, for conversations that have none."""
 
-from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -14,7 +13,7 @@ from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run
 from tertulia.engine.turn.model_call import ModelCall
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.provider import Finished, ModelRequest, Retrying, TextPiece
+from tertulia.ports.provider import ModelRequest
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.telemetry import Telemetry, no_telemetry
 
@@ -68,16 +67,8 @@ class Describer:
             messages=[question],
             context_window=card.context_window,
         )
-        said = ""
         with ModelCall(self._telemetry, provider, request, run_id=None, purpose="description") as call:
-            async with aclosing(provider.stream(request)) as events:
-                async for event in events:
-                    if isinstance(event, TextPiece):
-                        said += event.text
-                    elif isinstance(event, Retrying):
-                        call.retried(event)
-                    elif isinstance(event, Finished):
-                        call.finished = event
+            said = await call.text()
         return " ".join(said.split())[:_LONGEST]
 
 

@@ -5,7 +5,7 @@ calls run, and each return when it is there, so that whatever happens the histor
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -25,12 +25,11 @@ from tertulia.domain.runs import FailedTry, StopReason
 from tertulia.engine.turn.compaction import Compactor, Room
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.images import Images
-from tertulia.engine.turn.intake import Intake
 from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.step import StepRecord, failed_try
 from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
-from tertulia.ports.provider import ModelRequest, Retrying
+from tertulia.ports.provider import ModelRequest, Piece
 from tertulia.ports.telemetry import StepBegan, StepEnded
 
 _log = structlog.get_logger(__name__)
@@ -166,43 +165,35 @@ def _is_outage(error: ProviderError) -> bool:
 
 async def _ask(turn: Turn, step: StepRecord) -> None:
     turn.faults("before_model_call")
+    reply, log = step.reply, turn.log
+
+    def read(piece: Piece, chars: int) -> Awaitable[None] | None:
+        delta = reply.push(piece)
+        if delta is None:
+            return None
+        log.append(delta, chars)
+        turn.faults("during_stream")
+        if call.silent:
+            call.speaks()
+            if turn.ttft_ns is None:
+                turn.ttft_ns = time.monotonic_ns() - turn.started_ns
+        return log.room() if log.full else None  # the model is not read from meanwhile, and waits as well
+
     with ModelCall(turn.telemetry, turn.provider, step.request, run_id=turn.run.id, purpose="reply") as call:
         try:
-            await _read(turn, step, call)
+            await call.drain(read, step.retried)
         finally:
             step.asked()
-        finished = call.finished = step.reply.finished
+        finished = call.finished
         if finished is None:
             raise ProviderConnectionLost(f"{turn.provider.name} ended its reply without finishing it.")
         if finished.reason == "content_filter":
             raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
-        if finished.reason != "length" and not step.reply.content():
+        if finished.reason != "length" and not reply.content():
             raise ProviderEmptyReply(turn.provider.name, turn.card.handle)
     turn.usage += step.usage
     turn.reply_logprobs = finished.logprobs
     turn.context_tokens = step.usage.total_tokens or None
-
-
-async def _read(turn: Turn, step: StepRecord, call: ModelCall) -> None:
-    intake = Intake(turn.provider.name)
-    async with aclosing(turn.provider.stream(step.request)) as events:
-        async for event in events:
-            if isinstance(event, Retrying):
-                step.retried(event)
-                call.retried(event)
-                continue
-            for piece in intake.take(event):
-                delta = step.reply.push(piece)
-                if delta is None:
-                    continue
-                turn.log.append(delta, intake.chars)
-                turn.faults("during_stream")
-                if turn.log.full:
-                    await turn.log.room()  # the model is not read from meanwhile, and waits as well
-                if call.silent:
-                    call.speaks()
-                    if turn.ttft_ns is None:
-                        turn.ttft_ns = time.monotonic_ns() - turn.started_ns
 
 
 def _why_it_ended(step: StepRecord) -> StopReason:

@@ -1,18 +1,45 @@
-"""One call of a model, timed, and told to the server's telemetry when it is over."""
+"""One call of a model: its reply read to the end, timed, and told to the server's telemetry when it is over.
+
+A reply is read in pieces of a size that nobody else waits for, and has an end.
+"""
 
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeAlias
 
-from tertulia.domain.errors import ProviderError
-from tertulia.ports.provider import Finished, ModelRequest, Provider, Retrying
+from tertulia.domain.errors import ProviderError, ProviderReplyTooLong
+from tertulia.ports.provider import (
+    Finished,
+    ModelRequest,
+    Piece,
+    Provider,
+    ReasoningPiece,
+    Retrying,
+    TextPiece,
+    ToolCallPiece,
+)
 from tertulia.ports.telemetry import CANCELLED, ModelCalled, ModelRetried, Purpose, Telemetry
+
+MAX_REPLY_CHARS: Final = 16 * 1024 * 1024
+"""Characters of one reply, reasoning and arguments of calls included: some millions of tokens."""
+
+MAX_REPLY_PIECES: Final = 1_000_000
+"""Pieces of one reply, which are mostly tokens; the longest replies of any model have some hundred thousand."""
+
+PIECE_CHARS: Final = 32 * 1024
+"""A longer piece goes on as several."""
+
+Reader: TypeAlias = Callable[[Piece, int], Awaitable[None] | None]
+"""Takes a piece and how many characters it has at most. What it returns is waited for before the model is read on."""
 
 
 class ModelCall:
-    """A call from its beginning to its end, as a context. Whoever reads the reply says what comes of it.
+    """A call from its beginning to its end, as a context. ``finished`` is how the provider ended the reply, if it did.
 
-    ``silent`` until the first piece has come.
+    ``silent`` until the reader says that the first piece has come.
     """
 
     def __init__(
@@ -28,17 +55,64 @@ class ModelCall:
         self._started_ns = time.time_ns()
         self._begun_ns = time.monotonic_ns()
         self._first_token_ns: int | None = None
+        self._chars = 0
+        self._left_chars = MAX_REPLY_CHARS
+        self._left_pieces = MAX_REPLY_PIECES
 
     def __enter__(self) -> Self:
         return self
+
+    async def drain(self, read: Reader, retried: Callable[[Retrying], None] | None = None) -> None:
+        """Ask, and give ``read`` each piece of the reply; ``retried`` is told what fails before it is asked again.
+
+        :raises ProviderError: if there is no reply to be had, or no end to it.
+        """
+        async with aclosing(self._provider.stream(self._request)) as events:
+            async for event in events:
+                if isinstance(event, Retrying):
+                    self._telemetry(ModelRetried(self._provider.name, event.error.error_type))
+                    if retried is not None:
+                        retried(event)
+                    continue
+                for piece in self._pieces(event):
+                    wait = read(piece, self._chars)
+                    if wait is not None:
+                        await wait
+
+    async def text(self) -> str:
+        """Ask, and give the text of the whole reply.
+
+        :raises ProviderError: as :meth:`drain`.
+        """
+        said: list[str] = []
+
+        def read(piece: Piece, _: int) -> None:
+            if isinstance(piece, TextPiece):
+                said.append(piece.text)
+
+        await self.drain(read)
+        return "".join(said)
 
     def speaks(self) -> None:
         """The first piece is there."""
         self.silent = False
         self._first_token_ns = time.monotonic_ns() - self._begun_ns
 
-    def retried(self, retrying: Retrying) -> None:
-        self._telemetry(ModelRetried(self._provider.name, retrying.error.error_type))
+    def _pieces(self, event: Piece) -> Sequence[Piece]:
+        if isinstance(event, TextPiece | ReasoningPiece):
+            text = event.text
+        elif isinstance(event, ToolCallPiece):
+            text = event.arguments
+        else:
+            if isinstance(event, Finished):
+                self.finished = event
+            return (event,)
+        self._chars = chars = len(text)
+        self._left_chars -= chars
+        self._left_pieces -= 1
+        if self._left_chars < 0 or self._left_pieces < 0:
+            raise ProviderReplyTooLong(self._provider.name, MAX_REPLY_CHARS, MAX_REPLY_PIECES)
+        return (event,) if chars <= PIECE_CHARS else _cut(event, text)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -63,6 +137,18 @@ class ModelCall:
                 error_type=None if error is None else _error_type(error),
             )
         )
+
+
+def _cut(event: TextPiece | ReasoningPiece | ToolCallPiece, text: str) -> Sequence[Piece]:
+    """What identifies a piece goes with the first part of it; a signature, which ends what it is of, with the last."""
+    texts = [text[start : start + PIECE_CHARS] for start in range(0, len(text), PIECE_CHARS)]
+    if isinstance(event, ToolCallPiece):
+        first = replace(event, arguments=texts[0])
+        return [first, *(ToolCallPiece(event.index, each) for each in texts[1:])]
+    unsigned = replace(event, signature=None)
+    cut = [replace(unsigned, text=each) for each in texts]
+    cut[-1] = replace(cut[-1], signature=event.signature)
+    return cut
 
 
 def _error_type(error: BaseException) -> str:

@@ -6,7 +6,6 @@ before it; then excerpts, which need no model. Something always comes of it, so 
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
 
@@ -19,9 +18,8 @@ from tertulia.domain.errors import ContextTooLong, InvalidArgument, ProviderErro
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message, Role, SummaryMethod, TextPart
 from tertulia.domain.models import ModelCard, ModelSettings
-from tertulia.engine.turn.intake import Intake
 from tertulia.engine.turn.model_call import ModelCall
-from tertulia.ports.provider import Finished, ModelRequest, Provider, Retrying, TextPiece
+from tertulia.ports.provider import ModelRequest, Provider
 from tertulia.ports.telemetry import Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -149,26 +147,12 @@ class Summarizer:
         :raises ProviderError: if it cannot be had or is empty.
         """
         with ModelCall(self.telemetry, self.provider, request, run_id=self.run_id, purpose="summary") as call:
-            said = (await self._read(request, call)).strip()
+            said = (await call.text()).strip()
+        usage = call.finished and call.finished.usage
+        self._tokens += usage.total_tokens if usage else 0
         if not said:
             raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
         return said
-
-    async def _read(self, request: ModelRequest, call: ModelCall) -> str:
-        text: list[str] = []
-        intake = Intake(self.provider.name)
-        async with aclosing(self.provider.stream(request)) as events:
-            async for event in events:
-                if isinstance(event, Retrying):
-                    call.retried(event)
-                    continue
-                intake.take(event)
-                if isinstance(event, TextPiece):
-                    text.append(event.text)
-                elif isinstance(event, Finished):
-                    call.finished = event
-                    self._tokens += event.usage.total_tokens if event.usage else 0
-        return "".join(text)
 
     def _finished(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:
         return Summary(
