@@ -18,7 +18,6 @@ from tertulia.engine.lifecycle.start import Begun, begin, snapshot
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
-from tertulia.engine.turn.loop import request_for
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import EventChunk, Store, Transaction
 from tertulia.ports.tool import Tool
@@ -53,7 +52,7 @@ class Previews:
         turn.history = await Histories(self._store, self._images).of(replace(begun.conversation, head=begun.first))
         turn.history.append(begun.messages, begun.conversation.head)
         turn.images = self._images.known(turn.history.image_urls)
-        return turn.provider.encode(request_for(turn))
+        return turn.choice.provider.encode(turn.request())
 
     async def _rehearsed(self, work: partial[Begun | Run]) -> Begun:
         """What the beginning of the run would come to; what it writes is undone."""

@@ -19,7 +19,6 @@ from tertulia.engine.turn.compaction import Compactor
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.history import pinned_messages
 from tertulia.engine.turn.images import Images
-from tertulia.engine.turn.loop import load_images, request_for
 from tertulia.engine.turn.outcome import Ending
 from tertulia.ports.store import Transaction
 
@@ -53,8 +52,8 @@ class Compacting:
 
     async def run(self) -> Ending:
         try:
-            await load_images(self._turn, self._images)
-            self._summary = await self._compactor.on_request(self._turn, request_for(self._turn), self._asked)
+            await self._turn.load_images(self._images)
+            self._summary = await self._compactor.on_request(self._turn, self._turn.request(), self._asked)
         except Exception as error:
             self._error = error  # for the one who asked; the run's readers are told as well
             raise

@@ -148,7 +148,7 @@ class Answering:
             RunBegan(
                 run=run,
                 agent_name=turn.agent.name,
-                model=turn.card.handle,
+                model=turn.choice.card.handle,
                 traceparent=turn.traceparent,
                 resumed=turn.token > 1,
             )

@@ -9,7 +9,6 @@ history shorter is the last: it cannot loop.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -106,18 +105,18 @@ class Compactor:
 
     def limit(self, turn: Turn) -> int:
         """The tokens a request of the turn may have. Where the reply's length is set, it has to fit as well."""
-        window = turn.context_window
+        window = turn.choice.context_window
         limit = int(window * self._threshold)
-        reserved = (turn.settings and turn.settings.max_output_tokens) or 0
+        reserved = (turn.choice.settings and turn.choice.settings.max_output_tokens) or 0
         return min(limit, window - reserved) if reserved <= window // 2 else limit
 
     def frame(self, turn: Turn, request: ModelRequest) -> int:
         """The estimated tokens of a request without its messages."""
-        return self.meter.estimate(turn.card.handle, (), system=request.system, tools=request.tools)
+        return self.meter.estimate(turn.choice.card.handle, (), system=request.system, tools=request.tools)
 
     async def tokens(self, turn: Turn, request: ModelRequest) -> int:
         """The tokens of a request: what the provider counted of the last one and what came since, else an estimate."""
-        history, handle = turn.history, turn.card.handle
+        history, handle = turn.history, turn.choice.card.handle
         measure = history.measure
         if measure is None or measure.model != handle:
             return await self.meter.measure(
@@ -155,7 +154,7 @@ class Compactor:
 
     async def _compact(self, turn: Turn, request: ModelRequest, order: _Order) -> Message | None:
         view = await self._view(turn, request, order.tokens)
-        budget = min(turn.context_window * _SUMMARY_SHARE, view.room / 4)
+        budget = min(turn.choice.context_window * _SUMMARY_SHARE, view.room / 4)
         wish = Wish(
             share=order.share,
             whole=order.mode in {"all", "self_compact_all"},
@@ -184,7 +183,7 @@ class Compactor:
 
     async def _view(self, turn: Turn, request: ModelRequest, tokens: int) -> _View:
         """The view, its estimates brought in line with what is known of the whole request."""
-        handle, shown = turn.card.handle, turn.history.in_view()
+        handle, shown = turn.choice.card.handle, turn.history.in_view()
         weights: list[float] = []
         for start in range(0, len(shown), _SLICE):
             weights += [self.meter.estimate(handle, (as_shown(each),)) for _, each in shown[start : start + _SLICE]]
@@ -210,14 +209,14 @@ class Compactor:
             model=made.model,
         )
         # Under another id, because the meter remembers messages by theirs, and this may not be the last draft.
-        own = self.meter.estimate(turn.card.handle, (replace(as_shown(message), id=new_message_id()),))
+        own = self.meter.estimate(turn.choice.card.handle, (replace(as_shown(message), id=new_message_id()),))
         return replace(
             message,
             compaction=Compaction(
                 trigger=order.trigger,
                 context_from=turn.history.start,
                 pins=turn.history.pins,
-                context_window=turn.context_window,
+                context_window=turn.choice.context_window,
                 messages_before=len(view.shown) + 1,
                 messages_after=len(view.shown) - cut.start + len(cut.kept) + 2,
                 tokens_before=order.tokens,
@@ -239,7 +238,7 @@ class Compactor:
             provider=provider,
             card=card,
             settings=model_settings,
-            window=turn.context_window if card.handle == turn.card.handle else card.context_window,
+            window=turn.choice.context_window if card.handle == turn.choice.card.handle else card.context_window,
             prompt=settings.prompt or default,
             acknowledged=bool(settings.prompt_acknowledgement),
             clip=DEFAULT_CLIP if settings.clip_chars is None else settings.clip_chars,
@@ -255,8 +254,8 @@ class Compactor:
 
         :raises InvalidArgument: if the model or its settings cannot be used, and somebody is there to be told.
         """
-        provider, card, handle = turn.provider, turn.card, order.settings.model
-        plain = turn.settings and replace(turn.settings, response_format=None, response_schema=None)
+        provider, card, handle = turn.choice.provider, turn.choice.card, order.settings.model
+        plain = turn.choice.settings and replace(turn.choice.settings, response_format=None, response_schema=None)
         if handle is None or own:
             return provider, card, plain if own else self._settings(card.handle, order) or plain
         # `letta/auto` leaves the choice to the server, whose default may be too small for this, or not there.
@@ -290,10 +289,9 @@ class Compactor:
 class Room:
     """The room for one model call: made before it, and again when the provider says that it is not enough."""
 
-    def __init__(self, turn: Turn, compactor: Compactor, request_for: Callable[[Turn], ModelRequest]) -> None:
+    def __init__(self, turn: Turn, compactor: Compactor) -> None:
         self._turn = turn
         self._compactor = compactor
-        self._request_for = request_for
         self._attempt = 0
         self._expected = 0
 
@@ -304,12 +302,12 @@ class Room:
         """
         turn, compactor = self._turn, self._compactor
         while True:
-            request = self._request_for(turn)
+            request = turn.request()
             self._expected = await compactor.tokens(turn, request)
             if self._expected < compactor.limit(turn):
                 return request
             if turn.history.measure is None:
-                await self._refuse_if_hopeless(request, turn.context_window)
+                await self._refuse_if_hopeless(request, turn.choice.context_window)
             if not await self._shorten(request, NEAR, self._expected):
                 return request  # estimates may be wrong; the provider will say
 
@@ -319,9 +317,9 @@ class Room:
         :raises ContextTooLong: the refusal, if that is not possible any more.
         """
         turn = self._turn
-        if error.context_window is not None and 0 < error.context_window < turn.context_window:
+        if error.context_window is not None and 0 < error.context_window < turn.choice.context_window:
             turn.choice.context_window = error.context_window
-        tokens = max(self._expected, turn.context_window, error.tokens or 0)
+        tokens = max(self._expected, turn.choice.context_window, error.tokens or 0)
         if not await self._shorten(request, REFUSED, tokens):
             await self._refuse_if_hopeless(request, self._compactor.limit(turn))
             raise error
@@ -332,8 +330,8 @@ class Room:
         if counted * _IMPLAUSIBLE < self._expected or counted <= 0:
             return
         if turn.history.measure is None:
-            compactor.meter.observe(turn.card.handle, self._expected, counted)
-        turn.history.measure = Measure(turn.card.handle, counted, compactor.frame(turn, request), head)
+            compactor.meter.observe(turn.choice.card.handle, self._expected, counted)
+        turn.history.measure = Measure(turn.choice.card.handle, counted, compactor.frame(turn, request), head)
 
     async def _shorten(self, request: ModelRequest, trigger: str, tokens: int) -> bool:
         if self._attempt == len(_PORTIONS):
@@ -344,10 +342,10 @@ class Room:
     async def _refuse_if_hopeless(self, request: ModelRequest, most: int) -> None:
         turn = self._turn
         frame = await self._compactor.meter.measure(
-            turn.card.handle, (), window=most, system=request.system, tools=request.tools
+            turn.choice.card.handle, (), window=most, system=request.system, tools=request.tools
         )
         if frame >= most:
-            raise SystemPromptTooLong(frame, turn.context_window)
+            raise SystemPromptTooLong(frame, turn.choice.context_window)
 
 
 def merged(agent: CompactionSettings | None, asked: CompactionSettings | None) -> CompactionSettings:
@@ -377,7 +375,7 @@ def _begun(message_id: str, turn: Turn, order: _Order, messages: int) -> Compact
         at=utc_now().timestamp(),
         trigger=order.trigger,
         mode=order.mode,
-        context_window=turn.context_window,
+        context_window=turn.choice.context_window,
         messages=messages,
         tokens=order.tokens,
     )

@@ -10,15 +10,15 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import StoreUnavailable
 from tertulia.domain.events import Event
 from tertulia.domain.messages import Awaited, Base64Image, Message, ToolCallPart
-from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import Run, Usage
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.turn.history import History
+from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_choice import Choice
 from tertulia.engine.turn.tool_rules import ToolRules
 from tertulia.ports.event_log import RunLog
 from tertulia.ports.faults import Faults, no_faults
-from tertulia.ports.provider import MemoryView, Provider
+from tertulia.ports.provider import MemoryView, ModelRequest
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool, ToolContext
@@ -75,22 +75,6 @@ class Turn:
     images: dict[str, Base64Image | str] = field(default_factory=dict[str, Base64Image | str])
 
     @property
-    def provider(self) -> Provider:
-        return self.choice.provider
-
-    @property
-    def card(self) -> ModelCard:
-        return self.choice.card
-
-    @property
-    def settings(self) -> ModelSettings | None:
-        return self.choice.settings
-
-    @property
-    def context_window(self) -> int:
-        return self.choice.context_window
-
-    @property
     def tool_specs(self) -> dict[str, ToolSpec]:
         """What the model may be told of: the agent's tools and the client's, which go before those of the same name."""
         return {name: tool.spec for name, tool in self.tools.items()} | self.client_tools
@@ -100,6 +84,34 @@ class Turn:
         if name in self.client_tools:
             return "client"
         return "approval" if self.rules.needs_approval(name) else None
+
+    def request(self) -> ModelRequest:
+        """The model call that the history as it stands asks for, with the tools that the rules allow now."""
+        rules, choice = self.rules, self.choice
+        history, specs = self.history.shown(), self.tool_specs
+        names = rules.allowed(list(specs)) if rules else list(specs)
+        forced = rules.forced
+        if rules.missing and history and history[-1].role == "assistant":
+            # The model wanted to end before it may: only what is missing is left to do.
+            names, forced = rules.missing, True
+        return ModelRequest(
+            model=choice.card.name,
+            system=self.system,
+            messages=history,
+            tools=tuple([specs[name] for name in names if name in specs]),
+            tool_choice="required" if forced else "auto",
+            settings=choice.settings,
+            instructions=self.agent.system,
+            memory=self.memory,
+            cache_key=self.conversation.id,
+            context_window=choice.context_window,
+            logprobs=self.logprobs if choice.card.gives_logprobs else None,
+            images=self.images,
+        )
+
+    async def load_images(self, images: Images) -> None:
+        """Have what the history's image addresses lead to, where the model's provider needs it."""
+        self.images = {} if self.choice.provider.takes_image_urls else await images.load(self.history.image_urls)
 
     async def commit(
         self,

@@ -29,7 +29,7 @@ from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.step import StepRecord, failed_try
 from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
-from tertulia.ports.provider import ModelRequest, Piece
+from tertulia.ports.provider import Piece
 from tertulia.ports.telemetry import StepBegan, StepEnded
 
 _log = structlog.get_logger(__name__)
@@ -103,8 +103,8 @@ class Loop:
         :raises ContextTooLong: if that is not possible.
         """
         turn = self._turn
-        await load_images(turn, self._images)
-        room = Room(turn, self._compactor, request_for)
+        await turn.load_images(self._images)
+        room = Room(turn, self._compactor)
         while True:
             step = self.open_step = StepRecord(turn, await room.request(), failed)
             head = turn.history.head
@@ -129,35 +129,6 @@ class Loop:
         self.open_step = None
 
 
-def request_for(turn: Turn) -> ModelRequest:
-    """The model call that the history as it stands asks for, with the tools that the rules allow now."""
-    rules, history, specs = turn.rules, turn.history.shown(), turn.tool_specs
-    names = rules.allowed(list(specs)) if rules else list(specs)
-    forced = rules.forced
-    if rules.missing and history and history[-1].role == "assistant":
-        # The model wanted to end before it may: only what is missing is left to do.
-        names, forced = rules.missing, True
-    return ModelRequest(
-        model=turn.card.name,
-        system=turn.system,
-        messages=history,
-        tools=tuple(specs[name] for name in names if name in specs),
-        tool_choice="required" if forced else "auto",
-        settings=turn.settings,
-        instructions=turn.agent.system,
-        memory=turn.memory,
-        cache_key=turn.conversation.id,
-        context_window=turn.context_window,
-        logprobs=turn.logprobs if turn.card.gives_logprobs else None,
-        images=turn.images,
-    )
-
-
-async def load_images(turn: Turn, images: Images) -> None:
-    """Have what the history's image addresses lead to, where the model's provider needs it."""
-    turn.images = {} if turn.provider.takes_image_urls else await images.load(turn.history.image_urls)
-
-
 def _is_outage(error: ProviderError) -> bool:
     """Whether another model may well answer what this one could not. A quota is one provider's own."""
     return error.may_pass or isinstance(error, ProviderQuotaUsedUp)
@@ -179,18 +150,20 @@ async def _ask(turn: Turn, step: StepRecord) -> None:
                 turn.ttft_ns = time.monotonic_ns() - turn.started_ns
         return log.room() if log.full else None  # the model is not read from meanwhile, and waits as well
 
-    with ModelCall(turn.telemetry, turn.provider, step.request, run_id=turn.run.id, purpose="reply") as call:
+    with ModelCall(turn.telemetry, turn.choice.provider, step.request, run_id=turn.run.id, purpose="reply") as call:
         try:
             await call.drain(read, step.retried)
         finally:
             step.asked()
         finished = call.finished
         if finished is None:
-            raise ProviderConnectionLost(f"{turn.provider.name} ended its reply without finishing it.")
+            raise ProviderConnectionLost(f"{turn.choice.provider.name} ended its reply without finishing it.")
         if finished.reason == "content_filter":
-            raise ProviderContentFiltered(f"{turn.provider.name} stopped the reply: its content filter objected.")
+            raise ProviderContentFiltered(
+                f"{turn.choice.provider.name} stopped the reply: its content filter objected."
+            )
         if finished.reason != "length" and not reply.content():
-            raise ProviderEmptyReply(turn.provider.name, turn.card.handle)
+            raise ProviderEmptyReply(turn.choice.provider.name, turn.choice.card.handle)
     turn.usage += step.usage
     turn.reply_logprobs = finished.logprobs
     turn.context_tokens = step.usage.total_tokens or None
@@ -217,7 +190,7 @@ async def _return_interrupted(turn: Turn) -> None:
 
 async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCallPart]) -> None:
     begun, left = time.monotonic_ns(), len(calls)
-    parallel = turn.settings is None or turn.settings.parallel_tool_calls is not False
+    parallel = turn.choice.settings is None or turn.choice.settings.parallel_tool_calls is not False
 
     async def note(call: ToolCallPart) -> None:
         await turn.commit(lambda tx: tx.runs.note_call(turn.run.id, call.id))

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final, Self
 
 import msgspec
 import structlog
@@ -38,38 +39,17 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context_window: int | None = None
     logprobs: int | None = None
 
+    @classmethod
+    def of(cls, card: ModelCard, request: ModelRequest) -> Self:
+        return cls(handle=card.handle, **{name: getattr(request, name) for name in _SHARED})
+
     def request(self, model: str, messages: list[Message], images: Mapping[str, Base64Image | str]) -> ModelRequest:
-        return ModelRequest(
-            model=model,
-            system=self.system,
-            instructions=self.instructions,
-            messages=messages,
-            tools=self.tools,
-            memory=self.memory,
-            settings=self.settings,
-            tool_choice=self.tool_choice,
-            parallel_tool_calls=self.parallel_tool_calls,
-            cache_key=self.cache_key,
-            context_window=self.context_window,
-            logprobs=self.logprobs,
-            images=images,
-        )
+        shared = {name: getattr(self, name) for name in _SHARED}
+        return ModelRequest(model=model, messages=messages, images=images, **shared)
 
 
-def frame_of(card: ModelCard, request: ModelRequest) -> Frame:
-    return Frame(
-        handle=card.handle,
-        system=request.system,
-        instructions=request.instructions,
-        tools=request.tools,
-        memory=request.memory,
-        settings=request.settings,
-        tool_choice=request.tool_choice,
-        parallel_tool_calls=request.parallel_tool_calls,
-        cache_key=request.cache_key,
-        context_window=request.context_window,
-        logprobs=request.logprobs,
-    )
+_SHARED: Final = tuple(name for name in Frame.__struct_fields__ if name != "handle")
+"""What a request and its frame both have, under the same names."""
 
 
 class StepRecord:
@@ -83,7 +63,9 @@ class StepRecord:
         self.failed_tries = list(failed_tries)
         self.id = new_step_id()
         self.created_at = utc_now()
-        self.reply = Reply(self.id, turn.provider.provider_type, self.created_at, turn.history.call_ids, turn.awaits)
+        self.reply = Reply(
+            self.id, turn.choice.provider.provider_type, self.created_at, turn.history.call_ids, turn.awaits
+        )
         self._turn, self._choice = turn, turn.choice
         self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
         self._start_ns = time.time_ns()
@@ -166,7 +148,7 @@ class StepRecord:
         """Store the step and what is needed to show its request and reply as they were."""
         finished = self.reply.finished
         failed = {"error": {"type": step.error_type, **(step.error_data or {})}} if step.error_type else {}
-        data = msgspec.json.encode(frame_of(self._choice.card, self.request))
+        data = msgspec.json.encode(Frame.of(self._choice.card, self.request))
         digest = hashlib.sha256(data).hexdigest()
         tx.steps.put_frame(digest, data)
         tx.steps.insert(
