@@ -20,7 +20,7 @@ from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.descriptions import Describer
-from tertulia.engine.lifecycle.end_hooks import Chores
+from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.preview import Previews
 from tertulia.engine.retention import prune_daily
@@ -255,7 +255,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
     callbacks = Callbacks(store, sender, callback_secret or cache(lambda: secrets.token_bytes(32)))
     describers = [Describer(store, catalogue, description_model, telemetry)] if description_model else []
-    chores = Chores([callbacks.send, *(describer.describe for describer in describers)])
+    end_hooks = EndHooks([callbacks.send, *(describer.describe for describer in describers)])
     runs = Runs(
         store,
         events,
@@ -263,7 +263,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         tools,
         histories,
         run_settings,
-        chores,
+        end_hooks,
         signals=signals,
         faults=faults,
         telemetry=telemetry,
@@ -279,7 +279,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         context_windows=ContextWindows(store, catalogue, tools, images),
         previews=Previews(store, catalogue, tools, images, run_settings or RunSettings()),
         callbacks=callbacks,
-        chores=chores,
+        end_hooks=end_hooks,
         providers=providers,
         signals=signals,
         telemetry=telemetry,

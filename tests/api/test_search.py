@@ -141,7 +141,7 @@ async def test_a_run_in_the_background_is_answered_at_once_and_read_later(
     replayed = await scripted.post(f"/v1/runs/{run['id']}/stream")
     assert "Hello!" in replayed.text
     await called.wait()
-    await world.services.chores.settled()
+    await world.services.end_hooks.settled()
     ended = (await scripted.get(f"/v1/runs/{run['id']}")).json()
     assert (ended["status"], ended["callback_status_code"], told) == ("completed", 204, [body["callback_url"]])
 

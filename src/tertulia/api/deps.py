@@ -11,7 +11,7 @@ from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
-from tertulia.engine.lifecycle.end_hooks import Chores
+from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.preview import Previews
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
@@ -51,7 +51,7 @@ class Services:
     context_windows: ContextWindows
     previews: Previews
     callbacks: Callbacks
-    chores: Chores
+    end_hooks: EndHooks
     providers: StoredProviders
     signals: Signals
     telemetry: Telemetry

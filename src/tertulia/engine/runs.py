@@ -10,30 +10,31 @@ from functools import partial
 import structlog
 
 from tertulia.domain.agents import CompactionSettings
-from tertulia.domain.errors import ConversationBusy, NotFound, ServerBusy, StoreUnavailable, TertuliaError
+from tertulia.domain.errors import ConversationBusy, NotFound, StoreUnavailable, TertuliaError
 from tertulia.domain.runs import ACTIVE_STATUSES, Cancel, Run, meaning_of
 from tertulia.engine.lifecycle.compaction_run import Compacted
-from tertulia.engine.lifecycle.end_hooks import Chores
-from tertulia.engine.lifecycle.executor import Answering
+from tertulia.engine.lifecycle.end_hooks import EndHooks
+from tertulia.engine.lifecycle.executor import Executor
 from tertulia.engine.lifecycle.in_order import in_order
 from tertulia.engine.lifecycle.launcher import Launcher
-from tertulia.engine.lifecycle.lease import Worker
+from tertulia.engine.lifecycle.lease import Lease
 from tertulia.engine.lifecycle.prepare import Turns, new_run
-from tertulia.engine.lifecycle.queue import end_waiting, enqueue
+from tertulia.engine.lifecycle.queue import Queues, counted
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Snapshot, snapshot
-from tertulia.engine.requests import SendRequest, decode_request
+from tertulia.engine.lifecycle.worker import Worker
+from tertulia.engine.requests import SendRequest
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn.context import uninterrupted
 from tertulia.engine.turn.history import Histories
-from tertulia.engine.turn.outcome import ABANDONED, CANCELLED, Ending, failure
+from tertulia.engine.turn.outcome import ABANDONED, CANCELLED
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, Numbered
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.queries import Page, RunQuery
 from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store
-from tertulia.ports.telemetry import RunEnded, Telemetry, no_telemetry
+from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool
 
 _log = structlog.get_logger(__name__)
@@ -50,27 +51,28 @@ class Runs:
         tools: Mapping[str, Tool],
         histories: Histories,
         settings: RunSettings | None = None,
-        chores: Chores | None = None,
+        hooks: EndHooks | None = None,
         *,
         signals: Signals | None = None,
         faults: Faults = no_faults,
         telemetry: Telemetry = no_telemetry,
     ) -> None:
         settings = settings or RunSettings()
+        hooks = hooks or EndHooks()
+        signals = signals or NoSignals()
         self._store = store
         self._events = events
         self._catalogue = catalogue
         self._histories = histories
-        self._settings = settings
-        self._chores = chores or Chores()
-        self._signals = signals or NoSignals()
-        self._telemetry = telemetry
-        self._answering = Answering(store, histories, self._over, telemetry)
+        self._hooks = hooks
+        self._signals = signals
+        self._lease = Lease(store, settings.lease)
+        self._executor = Executor(store, histories, self._lease, hooks, telemetry)
         turns = Turns(store, tools, faults, telemetry)
-        self._launcher = Launcher(store, events, catalogue, turns, histories, self._answering, settings)
-        self._worker = Worker(store, self._launcher, self._answering, self._signals, self._start_next, settings.lease)
+        self._launcher = Launcher(store, events, catalogue, turns, histories, self._executor, settings)
+        self._queues = Queues(store, events, self._launcher, hooks, telemetry, settings.queue_limit)
+        self._worker = Worker(store, self._lease, self._executor, self._launcher, self._queues, signals)
         self._readers: Counter[str] = Counter()
-        self._held: Counter[str] = Counter()
         self._closing = False
         self.retired = False
         """Whether messages are better sent to another server; they are taken still."""
@@ -86,7 +88,7 @@ class Runs:
     @property
     def worker_id(self) -> str:
         """Whose runs they are that are answered here."""
-        return self._worker.id
+        return self._lease.worker_id
 
     async def start(self, request: SendRequest) -> Run:
         """Store the messages and begin to answer them; the answer is read with ``follow``.
@@ -115,24 +117,24 @@ class Runs:
     @contextmanager
     def reading(self, run_id: str) -> Generator[None]:
         """A client reads the run meanwhile; a retry may be reading the run of the request it repeats."""
-        with _counted(self._readers, run_id):
+        with counted(self._readers, run_id):
             yield
 
     async def attach(self, run: Run) -> None:
         """Say that a client is about to read the run, so that its worker does not stop it for want of readers."""
         wanted = self._store.shared and not run.background and run.status in ACTIVE_STATUSES
-        if wanted and not self._answering.has(run.id):
+        if wanted and not self._executor.has(run.id):
             await self._store.write(lambda tx: tx.runs.keep(run.id))
 
     async def abandon(self, run: Run) -> None:
         """A client of the run went away: nobody will read it any more, unless others do or it is in the background."""
         if run.background or run.id in self._readers:
             return
-        if not self._answering.has(run.id):
-            await self._end_waiting(run.id, ABANDONED)
+        if not self._executor.has(run.id):
+            await self._queues.end_waiting(run.id, ABANDONED)
         elif not (self._store.shared and await self._store.read(lambda tx: tx.runs.is_kept(run.id))):
             _log.info("client_left", run_id=run.id)
-            await self._answering.abandon(run.id)
+            await self._executor.abandon(run.id)
 
     async def cancel(self, run_id: str, *, rollback: bool = False) -> bool:
         """Stop a run and wait until its end is durable; False if it was neither running nor waiting.
@@ -159,7 +161,7 @@ class Runs:
         """
         if self._closing:
             raise StoreUnavailable("The server is shutting down. Ask again in a moment.")
-        await self._look_after_dropped()
+        await self._worker.look_after_dropped()
         compacting, task = await uninterrupted(self._launcher.compact(conversation_id, asked))
         await asyncio.wait([task])
         return compacting.result()
@@ -171,7 +173,7 @@ class Runs:
     @property
     def active(self) -> int:
         """How many runs are being answered here."""
-        return len(self._answering)
+        return len(self._executor)
 
     def retire(self) -> None:
         """Be ready no longer: nothing of other workers' is taken over any more."""
@@ -181,18 +183,20 @@ class Runs:
     async def drain(self, grace: float) -> None:
         """Take no more messages, give what is running ``grace`` seconds to end by itself, and leave the rest."""
         self._closing = True
+        self._queues.close()
         self.retire()
-        await self._answering.settled(grace)
+        await self._executor.settled(grace)
         await self.close()
 
     async def close(self) -> None:
         """Take no more messages; what is running is left to other workers, or to this server's next start."""
         self._closing = True
+        self._queues.close()
         self._worker.stop_claiming()
-        await self._answering.leave()
+        await self._executor.leave()
         await self._events.close()
         await self._worker.close()
-        await self._chores.close()
+        await self._hooks.close()
 
     async def _cancel_all(self, query: RunQuery) -> list[str]:
         query = dataclasses.replace(query, page=Page(limit=None, ascending=True))
@@ -204,11 +208,11 @@ class Runs:
 
     async def _cancel(self, run_id: str, how: Cancel) -> bool:
         rollback, hold = meaning_of(how)
-        if await self._answering.cancel(run_id, rollback=rollback, hold=hold):
+        if await self._executor.cancel(run_id, rollback=rollback, hold=hold):
             return True
-        if await self._end_waiting(run_id, CANCELLED):
+        if await self._queues.end_waiting(run_id, CANCELLED):
             return True
-        if await self._answering.cancel(run_id, rollback=rollback, hold=hold):  # its turn came just now
+        if await self._executor.cancel(run_id, rollback=rollback, hold=hold):  # its turn came just now
             return True
         return await self._cancel_elsewhere(run_id, how)
 
@@ -221,14 +225,14 @@ class Runs:
         except NotFound:
             return False
         self._signals.publish("cancel", [run_id])
-        await self._look_after_dropped()
+        await self._worker.look_after_dropped()
         async with aclosing(self.follow(run_id, last)) as batches:
             async for _ in batches:
                 pass
         return True
 
     async def _send(self, request: SendRequest) -> Run:
-        await self._look_after_dropped()
+        await self._worker.look_after_dropped()
         seen = await self._store.read(partial(snapshot, request.conversation_id))
         policy = request.busy or seen.agent.busy_policy or "reject"
         request = dataclasses.replace(request, busy=policy)
@@ -236,38 +240,22 @@ class Runs:
         if policy in {"interrupt", "rollback"}:
             begun = await self._push_in(run, request, seen)
         else:
-            begun = await self._begin_or_wait(run, request, seen)
+            begun = await self._queues.begin_or_wait(run, request, seen)
         if begun.id == run.id:
             return begun
-        if await self._answering.let_go(begun.id):
+        if await self._executor.let_go(begun.id):
             return await self._send(request)  # it is not to be read any more, and may be gone on with
         await self.attach(begun)
         return begun
-
-    async def _begin_or_wait(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
-        while True:
-            try:
-                return await self._launcher.begin(run, request, seen)
-            except ConversationBusy:
-                if request.busy == "reject":
-                    raise
-                waits = await self._store.write(partial(enqueue, run, request, self._settings.queue_limit))
-            if waits is not None:
-                break
-            seen = await self._store.read(partial(snapshot, request.conversation_id))
-        if waits.id == run.id:
-            # The run that was in the way may have ended before this one was in the queue to be seen.
-            await self._start_next(run.conversation_id)
-        return waits
 
     async def _push_in(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin in place of whatever the conversation is running, and before what waits for it."""
         try:
             # Nobody else's turn comes meanwhile.
-            with _counted(self._held, run.conversation_id):
+            with self._queues.held(run.conversation_id):
                 return await self._begin_in_place(run, request, seen)
         except TertuliaError:
-            await self._start_next(run.conversation_id)
+            await self._queues.start_next(run.conversation_id)
             raise
 
     async def _begin_in_place(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
@@ -278,57 +266,3 @@ class Runs:
             except ConversationBusy as busy:
                 await self._cancel(busy.run_id, how)
             seen = await self._store.read(partial(snapshot, request.conversation_id))
-
-    async def _start_next(self, conversation_id: str) -> None:
-        """Begin the run whose turn it is; one that cannot begin any more ends, and the next one's turn comes."""
-        while not self._closing and conversation_id not in self._held:
-            waiting = await self._store.read(lambda tx: tx.runs.next_queued(conversation_id))
-            if waiting is None:
-                return
-            try:
-                request = decode_request(waiting.queued_request or b"")
-                seen = await self._store.read(partial(snapshot, conversation_id))
-                if (await self._launcher.begin(waiting, request, seen)).status in ACTIVE_STATUSES:
-                    return
-            except (ConversationBusy, ServerBusy):
-                return  # the end of the run that came first will bring somebody here again
-            except StoreUnavailable as error:
-                _log.warning("queue_waits", conversation_id=conversation_id, error=str(error))
-                return
-            except TertuliaError as error:
-                await self._end_waiting(waiting.id, failure(error))
-
-    async def _end_waiting(self, run_id: str, ending: Ending) -> bool:
-        """End a run that has not begun; False if it does not wait, or its turn came just now."""
-        try:
-            run = await uninterrupted(self._store.write(partial(end_waiting, run_id, ending)))
-        except NotFound:
-            return False  # its conversation was deleted
-        if run is None:
-            return False
-        self._events.changed(run_id)
-        self._telemetry(RunEnded(run))
-        self._chores.begin(run)
-        return True
-
-    async def _look_after_dropped(self) -> None:
-        """Take up again what the store could not take the end of: its conversation is not to be busy for long."""
-        if self._answering.dropped:
-            await self._worker.look()
-
-    async def _over(self, run: Run, may_begin_next: bool) -> None:  # noqa: FBT001  a callback's argument
-        self._chores.begin(run)
-        if may_begin_next:
-            await self._start_next(run.conversation_id)
-
-
-@contextmanager
-def _counted(counter: Counter[str], key: str) -> Generator[None]:
-    """One more of it meanwhile; what there is none of is not kept."""
-    counter[key] += 1
-    try:
-        yield
-    finally:
-        counter[key] -= 1
-        if not counter[key]:
-            del counter[key]

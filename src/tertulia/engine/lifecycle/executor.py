@@ -1,7 +1,6 @@
 """The runs that this process is answering: each a task, from its beginning to a durable end or to another worker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -11,9 +10,10 @@ from msgspec.structs import replace
 from structlog.contextvars import bind_contextvars
 
 from tertulia.domain.errors import LeaseLost, NotFound, StoreUnavailable
-from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.compaction_run import Compacting
+from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.finalize import end_plainly, ended, finish, last_events
+from tertulia.engine.lifecycle.lease import Lease
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.turn.context import Turn, uninterrupted
 from tertulia.engine.turn.history import Histories
@@ -53,33 +53,33 @@ class Active:
             self.task.cancel()
 
 
-class Answering:
-    """All of them. ``over`` is called when a run's end is stored, with the run and whether the next one may begin."""
+class Executor:
+    """All of them, under the ``lease``. The ``hooks`` are told of each run whose end is stored."""
 
     def __init__(
         self,
         store: Store,
         histories: Histories,
-        over: Callable[[Run, bool], Awaitable[None]],
+        lease: Lease,
+        hooks: EndHooks,
         telemetry: Telemetry = no_telemetry,
     ) -> None:
         self._store = store
         self._telemetry = telemetry
         self._histories = histories
-        self._over = over
+        self.lease = lease
+        self._hooks = hooks
         self._active: dict[str, Active] = {}
-        self.dropped: dict[str, int] = {}
-        """Runs whose end the store could not take, with their tokens: they are to be released when it can."""
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def launch(self, active: Active, worker_id: str, *, apart: bool = False) -> asyncio.Task[None]:
+    def launch(self, active: Active, *, apart: bool = False) -> asyncio.Task[None]:
         """Begin to answer. ``apart``: nothing that was noted for log lines of whoever is here belongs to the run."""
         run_id = active.turn.run.id
         self._active[run_id] = active
         context = Context() if apart else None
-        active.task = asyncio.create_task(self._drive(active, worker_id), name=run_id, context=context)
+        active.task = asyncio.create_task(self._drive(active), name=run_id, context=context)
         return active.task
 
     def has(self, run_id: str) -> bool:
@@ -114,11 +114,6 @@ class Answering:
         await asyncio.wait([active.task])
         return True
 
-    def drop(self, run_id: str, token: int, error: Exception) -> None:
-        """Leave a run of this worker's for whoever looks next, since the store cannot be reached now."""
-        self.dropped[run_id] = token
-        _log.warning("run_dropped", run_id=run_id, error=str(error))
-
     async def settled(self, grace: float) -> None:
         """Give what is running ``grace`` seconds to end by itself."""
         tasks = [active.task for active in self._active.values() if active.task is not None]
@@ -139,11 +134,16 @@ class Answering:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _drive(self, active: Active, worker_id: str) -> None:
+    async def _drive(self, active: Active) -> None:
         """Answer, and bring the run to its end however the answering went."""
         turn = active.turn
         run, stored = turn.run, False
-        bind_contextvars(run_id=run.id, conversation_id=run.conversation_id, agent_id=run.agent_id, worker_id=worker_id)
+        bind_contextvars(
+            run_id=run.id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            worker_id=self.lease.worker_id,
+        )
         self._telemetry(
             RunBegan(
                 run=run,
@@ -162,7 +162,7 @@ class Answering:
             if not stored:
                 self._telemetry(RunLeft(run.id, active.lost))
         if stored:
-            await self._over(run, not active.held)
+            await self._hooks.ended(run, free=not active.held)
 
     async def _ending(self, active: Active) -> Ending | None:
         """How the answering went; None if the run is left to others."""
@@ -233,4 +233,4 @@ class Answering:
 
     def _drop(self, turn: Turn, error: Exception) -> None:
         turn.log.give_up(str(error))
-        self.drop(turn.run.id, turn.token, error)
+        self.lease.drop(turn.run.id, turn.token, error)

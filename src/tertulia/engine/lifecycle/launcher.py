@@ -13,7 +13,7 @@ from tertulia.domain.events import MessageAdded, RunStarted
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, meaning_of
 from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin_compaction
-from tertulia.engine.lifecycle.executor import Active, Answering
+from tertulia.engine.lifecycle.executor import Active, Executor
 from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, ended, last_events
 from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.recovery import (
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Launcher:
-    """Every run of this process begins here. ``worker_id`` is whose they are."""
+    """Every run of this process begins here, under its lease."""
 
     def __init__(
         self,
@@ -53,24 +53,24 @@ class Launcher:
         catalogue: Catalogue,
         turns: Turns,
         histories: Histories,
-        answering: Answering,
+        executor: Executor,
         settings: RunSettings,
     ) -> None:
-        self.worker_id = ""
         self._telemetry = turns.telemetry
         self._store = store
         self._events = events
         self._catalogue = catalogue
         self._turns = turns
         self._images = histories.images
-        self._answering = answering
+        self._lease = executor.lease
+        self._executor = executor
         self._settings = settings
         self._compactor = Compactor(catalogue, settings.compaction_threshold)
 
     @property
     def room(self) -> int:
         """How many more runs this process may answer."""
-        return max(0, self._settings.max_runs - len(self._answering))
+        return max(0, self._settings.max_runs - len(self._executor))
 
     async def begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin to answer the request; or the run that answers it already.
@@ -82,7 +82,7 @@ class Launcher:
         prepared = prepare(self._catalogue, request, seen, compile_anew=True)
         deadline = self._settings.approval_deadline
         begun = await self._store.write(
-            partial(begin, run, request, seen.agent, prepared.compiled, deadline, self.worker_id)
+            partial(begin, run, request, seen.agent, prepared.compiled, deadline, self._lease.worker_id)
         )
         if isinstance(begun, Run):
             return begun
@@ -90,7 +90,7 @@ class Launcher:
         turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun, returns))
         turn.faults("after_answer_stored")
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))
-        self._answering.launch(active, self.worker_id, apart=run.status == "created")
+        self._executor.launch(active, apart=run.status == "created")
         return begun.run
 
     async def compact(
@@ -101,11 +101,11 @@ class Launcher:
         request = SendRequest(conversation_id=conversation_id)
         run = replace(new_run(request, seen), metadata=dict(METADATA))
         prepared = prepare(self._catalogue, request, seen, compile_anew=False)
-        begun = await self._store.write(partial(begin_compaction, run, self.worker_id))
+        begun = await self._store.write(partial(begin_compaction, run, self._lease.worker_id))
         turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun))
         turn.faults("during_compaction")
         compacting = Compacting(turn, self._compactor, self._images, asked)
-        return compacting, self._answering.launch(Active(turn, begun, compacting), self.worker_id)
+        return compacting, self._executor.launch(Active(turn, begun, compacting))
 
     async def go_on(self, claim: Claim) -> None:
         """Go on with a run that was taken over; one that cannot be is ended."""
@@ -120,7 +120,7 @@ class Launcher:
         except (NotFound, LeaseLost) as error:
             _log.info("run_gone", run_id=run.id, reason=str(error))
         except StoreUnavailable as error:
-            self._answering.drop(run.id, claim.token, error)
+            self._lease.drop(run.id, claim.token, error)
         except Exception as error:  # noqa: BLE001  becomes the run's failure: a model may not be configured any more
             await self._give_up(claim, failure(error))
 
@@ -133,7 +133,7 @@ class Launcher:
         try:
             await self._store.write(partial(_end_unable, run, claim.token, ending))
         except StoreUnavailable as error:
-            self._answering.drop(run.id, claim.token, error)
+            self._lease.drop(run.id, claim.token, error)
         except (NotFound, LeaseLost) as error:
             _log.info("run_gone", run_id=run.id, reason=str(error))
         else:
@@ -156,7 +156,7 @@ class Launcher:
         if claim.cancel is not None:
             turn.rolled_back, active.held = meaning_of(claim.cancel)
             active.cancelled = True
-        self._answering.launch(active, self.worker_id, apart=True)
+        self._executor.launch(active, apart=True)
 
     async def _opened_again(self, run: Run, token: int, left: Left) -> RunLog:
         """The run's log, with word of the takeover, which is stored before anybody is told.

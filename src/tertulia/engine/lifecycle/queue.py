@@ -1,15 +1,127 @@
-"""The queue of a conversation: its runs of status ``created`` in the store, in the order they came."""
+"""The queues of conversations: runs of status ``created`` in the store, in the order they came."""
 
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+
+import structlog
 from msgspec.structs import replace
 
-from tertulia.domain.errors import QueueFull
+from tertulia.domain.errors import (
+    ConversationBusy,
+    NotFound,
+    QueueFull,
+    ServerBusy,
+    StoreUnavailable,
+    TertuliaError,
+)
 from tertulia.domain.events import RunStarted
-from tertulia.domain.runs import Run
+from tertulia.domain.runs import ACTIVE_STATUSES, Run
+from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.finalize import chunk_after, ended, last_events
-from tertulia.engine.lifecycle.start import sent_before
-from tertulia.engine.requests import SendRequest, encode_request
-from tertulia.engine.turn.outcome import Ending
-from tertulia.ports.store import Transaction
+from tertulia.engine.lifecycle.launcher import Launcher
+from tertulia.engine.lifecycle.start import Snapshot, sent_before, snapshot
+from tertulia.engine.requests import SendRequest, decode_request, encode_request
+from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.turn.outcome import Ending, failure
+from tertulia.ports.event_log import EventLog
+from tertulia.ports.store import Store, Transaction
+from tertulia.ports.telemetry import RunEnded, Telemetry
+
+_log = structlog.get_logger(__name__)
+
+
+class Queues:
+    """Whose turn it is in each conversation. At most ``limit`` runs wait for one."""
+
+    def __init__(
+        self, store: Store, events: EventLog, launcher: Launcher, hooks: EndHooks, telemetry: Telemetry, limit: int
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._launcher = launcher
+        self._hooks = hooks
+        self._telemetry = telemetry
+        self._limit = limit
+        self._held: Counter[str] = Counter()
+        self._closing = False
+        hooks.subscribe(self.start_next)
+
+    def close(self) -> None:
+        """Nobody's turn comes any more."""
+        self._closing = True
+
+    @contextmanager
+    def held(self, conversation_id: str) -> Generator[None]:
+        """Nobody's turn comes in the conversation meanwhile."""
+        with counted(self._held, conversation_id):
+            yield
+
+    async def begin_or_wait(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
+        """Begin the run now if its conversation is free, else when its turn comes; or give the earlier one it repeats.
+
+        :raises ConversationBusy: if the request is not to wait.
+        :raises QueueFull: if as many wait as may.
+        """
+        while True:
+            try:
+                return await self._launcher.begin(run, request, seen)
+            except ConversationBusy:
+                if request.busy == "reject":
+                    raise
+                waits = await self._store.write(partial(enqueue, run, request, self._limit))
+            if waits is not None:
+                break
+            seen = await self._store.read(partial(snapshot, request.conversation_id))
+        if waits.id == run.id:
+            # The run that was in the way may have ended before this one was in the queue to be seen.
+            await self.start_next(run.conversation_id)
+        return waits
+
+    async def start_next(self, conversation_id: str) -> None:
+        """Begin the run whose turn it is; one that cannot begin any more ends, and the next one's turn comes."""
+        while not self._closing and conversation_id not in self._held:
+            waiting = await self._store.read(lambda tx: tx.runs.next_queued(conversation_id))
+            if waiting is None:
+                return
+            try:
+                request = decode_request(waiting.queued_request or b"")
+                seen = await self._store.read(partial(snapshot, conversation_id))
+                if (await self._launcher.begin(waiting, request, seen)).status in ACTIVE_STATUSES:
+                    return
+            except (ConversationBusy, ServerBusy):
+                return  # the end of the run that came first will bring somebody here again
+            except StoreUnavailable as error:
+                _log.warning("queue_waits", conversation_id=conversation_id, error=str(error))
+                return
+            except TertuliaError as error:
+                await self.end_waiting(waiting.id, failure(error))
+
+    async def end_waiting(self, run_id: str, ending: Ending) -> bool:
+        """End a run that has not begun; False if it does not wait, or its turn came just now."""
+        try:
+            run = await uninterrupted(self._store.write(partial(end_waiting, run_id, ending)))
+        except NotFound:
+            return False  # its conversation was deleted
+        if run is None:
+            return False
+        self._events.changed(run_id)
+        self._telemetry(RunEnded(run))
+        self._hooks.begin(run)
+        return True
+
+
+@contextmanager
+def counted(counter: Counter[str], key: str) -> Generator[None]:
+    """One more of it meanwhile; what there is none of is not kept."""
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        counter[key] -= 1
+        if not counter[key]:
+            del counter[key]
 
 
 def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:
