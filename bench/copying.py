@@ -18,7 +18,8 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.ids import new_agent_id, new_conversation_id, new_message_id, new_run_id, new_step_id
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run, Step, StepTrace, Usage
-from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.events import EventChunk
+from tertulia.ports.store import Store, Transaction
 from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.postgres.store import location
 from tertulia.store.sqlite.store import open_sqlite

@@ -20,8 +20,9 @@ from tertulia.domain.errors import LeaseLost, StoreUnavailable, StreamInterrupte
 from tertulia.domain.events import Ended, Event, Resumed, TextDelta
 from tertulia.engine.lifecycle.in_order import in_order
 from tertulia.ports.event_log import Numbered
+from tertulia.ports.events import EventChunk
 from tertulia.ports.signals import Listener, Topic
-from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.store import Store, Transaction
 from tertulia.store import event_log, live_run
 from tertulia.store.event_log import StoredEventLog
 from tertulia.store.live_run import LiveRun

@@ -19,7 +19,8 @@ from tertulia.engine.requests import SendRequest
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue
-from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.events import EventChunk
+from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool
 
 

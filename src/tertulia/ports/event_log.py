@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, TypeAlias
 
 from tertulia.domain.events import Event
-from tertulia.ports.store import EventChunk
+from tertulia.ports.events import EventChunk
 
 Numbered: TypeAlias = tuple[int, Event]
 """An event with its sequence id."""

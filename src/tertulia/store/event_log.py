@@ -19,9 +19,10 @@ from tertulia.domain.errors import NotFound, StoreUnavailable, StreamInterrupted
 from tertulia.domain.events import Ended, Event
 from tertulia.domain.runs import ACTIVE_STATUSES
 from tertulia.ports.event_log import Numbered
+from tertulia.ports.events import EventChunk
 from tertulia.ports.rounds import turn
 from tertulia.ports.signals import NoSignals, Signals
-from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.store import Store, Transaction
 from tertulia.ports.telemetry import EventsStored, Telemetry, no_telemetry
 from tertulia.store.live_run import LiveRun, Where
 

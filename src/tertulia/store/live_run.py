@@ -16,7 +16,7 @@ import msgspec
 from tertulia.domain.errors import LeaseLost, StoreUnavailable
 from tertulia.domain.events import Event
 from tertulia.ports.event_log import Numbered
-from tertulia.ports.store import EventChunk
+from tertulia.ports.events import EventChunk
 
 KEPT_EVENTS: Final = 32
 """How many stored events a live run keeps in memory; readers further behind read the store."""

@@ -18,6 +18,7 @@ from tertulia.domain.ids import new_id, new_provider_id
 from tertulia.domain.messages import Message, TextPart, ToolCallPart, ToolReturnPart
 from tertulia.domain.providers import StoredProvider
 from tertulia.domain.runs import Run, Step
+from tertulia.ports.events import EventChunk
 from tertulia.ports.plain import PlainQuery
 from tertulia.ports.queries import (
     AgentQuery,
@@ -31,7 +32,7 @@ from tertulia.ports.queries import (
     StepQuery,
     TagQuery,
 )
-from tertulia.ports.store import EventChunk, Store, Transaction
+from tertulia.ports.store import Store, Transaction
 from tertulia.store.sql.plain_nouns import PLAIN_NOUNS
 from tests.contracts.store.makers import (
     Work,

@@ -5,8 +5,9 @@ import pytest
 from tertulia.domain.agents import AgentActivity, CompactionSettings
 from tertulia.domain.errors import NotFound
 from tertulia.domain.models import ModelSettings
+from tertulia.ports.events import EventChunk
 from tertulia.ports.queries import AgentQuery, MessageQuery, Page, TagQuery
-from tertulia.ports.store import EventChunk, Store
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import (
     Work,
     a_trace,

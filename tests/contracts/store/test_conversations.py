@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.domain.models import ModelSettings
+from tertulia.ports.events import EventChunk
 from tertulia.ports.queries import ConversationQuery, Page
-from tertulia.ports.store import EventChunk, Store
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import (
     Work,
     a_conversation,

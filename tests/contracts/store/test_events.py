@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from tertulia.domain.errors import NotFound
-from tertulia.ports.store import EventChunk, Store
+from tertulia.ports.events import EventChunk
+from tertulia.ports.store import Store
 from tests.contracts.store.makers import stored_run
 
 

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import ConversationBusy, LeaseLost, NotFound
 from tertulia.domain.runs import Run
-from tertulia.ports.store import Claim, EventChunk, Store, Transaction
+from tertulia.ports.events import EventChunk
+from tertulia.ports.runs import Claim
+from tertulia.ports.store import Store, Transaction
 from tests.contracts.store.makers import a_run, at, stored_conversation
 
 LONG = 1000.0

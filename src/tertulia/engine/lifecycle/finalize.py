@@ -17,7 +17,8 @@ from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.step import StepRecord
 from tertulia.engine.turn.tool_calls import return_message
-from tertulia.ports.store import EventChunk, Transaction
+from tertulia.ports.events import EventChunk
+from tertulia.ports.store import Transaction
 from tertulia.ports.telemetry import StepEnded
 
 

@@ -37,7 +37,8 @@ from tertulia.engine.turn.loop import Loop
 from tertulia.engine.turn.outcome import CRASHED, Ending, deadly, failure
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, RunLog
-from tertulia.ports.store import Claim, Store, Transaction
+from tertulia.ports.runs import Claim
+from tertulia.ports.store import Store, Transaction
 from tertulia.ports.telemetry import RunEnded, RunTakenOver
 
 _log = structlog.get_logger(__name__)

@@ -12,7 +12,8 @@ from uuid import uuid4
 import structlog
 
 from tertulia.domain.runs import Cancel
-from tertulia.ports.store import Claim, Store, Transaction
+from tertulia.ports.runs import Claim
+from tertulia.ports.store import Store, Transaction
 
 _log = structlog.get_logger(__name__)
 

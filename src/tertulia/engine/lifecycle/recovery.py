@@ -24,7 +24,8 @@ from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.tool_calls import return_message
 from tertulia.ports.queries import Page, StepQuery
-from tertulia.ports.store import Claim, Transaction
+from tertulia.ports.runs import Claim
+from tertulia.ports.store import Transaction
 from tertulia.ports.tool import Tool
 
 MAX_ATTEMPTS = 10

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from tertulia.domain.errors import LeaseLost, NotFound
-from tertulia.ports.store import EventChunk
+from tertulia.ports.events import EventChunk
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.tables import microseconds
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tertulia.domain.errors import ConversationBusy, LeaseLost, NotFound
 from tertulia.domain.runs import Cancel, Run
 from tertulia.ports.queries import RunQuery
-from tertulia.ports.store import Claim
+from tertulia.ports.runs import Claim
 from tertulia.store.sql.pages import Order, fetch_page
 from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.tables import microseconds, of_living_agent, runs

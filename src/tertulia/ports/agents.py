@@ -1,0 +1,43 @@
+"""Agents as the store has them, and the tags they have."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tertulia.domain.agents import Agent, AgentActivity
+from tertulia.ports.queries import AgentQuery, TagQuery
+
+
+class Agents(Protocol):
+    """Getters of every noun raise :class:`~tertulia.domain.errors.NotFound` for an id that names nothing."""
+
+    def insert(self, agent: Agent) -> None: ...
+    def get(self, agent_id: str) -> Agent: ...
+    def get_many(self, agent_ids: Sequence[str]) -> list[Agent]: ...
+    def update(self, agent: Agent) -> None: ...
+    def delete(self, agent_id: str) -> None:
+        """Remove the agent with its conversations, messages, runs and steps. Its blocks stay, detached."""
+        ...
+
+    def mark_deleted(self, agent_id: str) -> None:
+        """From here on the agent, its conversations, runs and steps are there for nobody; ``delete_some`` removes them.
+
+        :raises NotFound: if it is not there, or being deleted already.
+        """
+        ...
+
+    def half_deleted(self) -> list[str]:
+        """The agents that are marked and not yet removed."""
+        ...
+
+    def delete_some(self, agent_id: str, rows: int) -> bool:
+        """Remove so many rows of what a marked agent has; False if nothing but the agent itself is left."""
+        ...
+
+    def find(self, query: AgentQuery) -> list[Agent]: ...
+    def count(self, query: AgentQuery) -> int:
+        """How many pass the filters, whatever the page."""
+        ...
+
+    def activity(self, agent_ids: Sequence[str]) -> dict[str, AgentActivity]: ...
+    def set_activity(self, agent_id: str, activity: AgentActivity) -> None: ...
+    def tags(self, query: TagQuery) -> list[str]: ...
