@@ -180,7 +180,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "_KEPT", 10)
     meter = TokenMeter()
     assert meter.estimate(MODEL, texts(25)) == meter.estimate(MODEL, texts(25))
-    assert len(meter._lengths) == 10
+    assert len(meter._lengths) <= 10
 
 
 def test_models_that_a_client_makes_up_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_models_that_a_client_makes_up_are_not_kept_for_ever(monkeypatch: pytest
     for number in range(100):
         meter.observe(MODEL, 100, 300)  # asked all the time
         meter.observe(f"box/{number}", 100, 300)
-    assert len(meter._corrections) == 10
+    assert len(meter._corrections) <= 10
     assert meter.estimate(MODEL, texts(1)) > meter.estimate("box/0", texts(1))  # which was forgotten
 
 

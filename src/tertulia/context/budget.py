@@ -5,9 +5,8 @@ Only a request that comes close to the window is worth counting, and then in a t
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -22,6 +21,7 @@ from tertulia.domain.messages import (
     ToolCallPart,
     ToolReturnPart,
 )
+from tertulia.domain.recent import Recent
 from tertulia.domain.tools import ToolSpec
 
 __all__ = ["TokenMeter", "count_tokens"]
@@ -32,7 +32,7 @@ _BYTES_PER_TOKEN: Final = 4
 _TOKENS_PER_MESSAGE: Final = 4  # the marks around each
 _TOKENS_PER_PART: Final = 3  # ids and names of calls and returns
 _TOKENS_PER_IMAGE: Final = 1_000
-_KEPT: Final = 30_000  # messages; 300 bytes each
+_KEPT: Final = 30_000  # messages; 150 bytes each
 _MODELS_KEPT: Final = 1_000
 """Corrections; where an endpoint takes any name for a model, a client can name as many as it likes."""
 _SMOOTHING: Final = 0.3
@@ -42,27 +42,25 @@ _EXTREMES: Final = (0.2, 5.0)
 _NEAR: Final = 0.75
 """The part of the window from which on an estimate is not trusted."""
 
-N = TypeVar("N", int, float)
-
 
 class TokenMeter:
     """Estimates of requests, one correction for each model. Made for one thread."""
 
     def __init__(self) -> None:
-        self._lengths: OrderedDict[str, int] = OrderedDict()
-        self._counts: OrderedDict[str, int] = OrderedDict()
-        self._corrections: OrderedDict[str, float] = OrderedDict()
+        self._lengths = Recent[int](_KEPT)
+        self._counts = Recent[int](_KEPT)
+        self._corrections = Recent[float](_MODELS_KEPT)
 
     def estimate(
         self, model: str, messages: Sequence[Message], *, system: str = "", tools: Sequence[ToolSpec] = ()
     ) -> int:
         """The tokens of a request, without counting. ``model`` is a handle."""
-        lengths = self._lengths
+        known = self._lengths.get
         total = _text_bytes(system) + sum(map(_tool_bytes, tools))
         for message in messages:
-            length = lengths.get(message.id)
+            length = known(message.id)
             total += self._measured(message) if length is None else length
-        return max(1, round(total / _BYTES_PER_TOKEN * self._corrections.get(model, 1.0)))
+        return max(1, round(total / _BYTES_PER_TOKEN * self._correction(model)))
 
     def observe(self, model: str, estimated: int, actual: int) -> None:
         """Learn from a reply's usage: ``estimated`` is what ``estimate`` said of its request, ``actual`` its tokens."""
@@ -71,9 +69,7 @@ class TokenMeter:
         factor = min(max(actual / estimated, _EXTREMES[0]), _EXTREMES[1])
         known = self._corrections.get(model)
         correction = factor if known is None else known * factor**_SMOOTHING
-        correction = min(max(correction, _EXTREMES[0]), _EXTREMES[1])
-        _keep(self._corrections, model, correction, _MODELS_KEPT)
-        self._corrections.move_to_end(model)
+        self._corrections.put(model, min(max(correction, _EXTREMES[0]), _EXTREMES[1]))
 
     async def measure(
         self,
@@ -92,11 +88,15 @@ class TokenMeter:
         if estimated < window * _NEAR:
             return estimated
         counted = await asyncio.to_thread(self._count, messages, system, tools)
-        return max(counted, estimated) if model in self._corrections else counted
+        return max(counted, estimated) if self._corrections.get(model) is not None else counted
+
+    def _correction(self, model: str) -> float:
+        known = self._corrections.get(model)
+        return 1.0 if known is None else known
 
     def _measured(self, message: Message) -> int:
         length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _shown(message)))
-        _keep(self._lengths, message.id, length, _KEPT)
+        self._lengths.put(message.id, length)
         return length
 
     def _count(self, messages: Sequence[Message], system: str, tools: Sequence[ToolSpec]) -> int:
@@ -105,7 +105,7 @@ class TokenMeter:
             count = self._counts.get(message.id)
             if count is None:
                 count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _shown(message)))
-                _keep(self._counts, message.id, count, _KEPT)
+                self._counts.put(message.id, count)
             total += count
         return total
 
@@ -113,12 +113,6 @@ class TokenMeter:
 def _shown(message: Message) -> tuple[Part, ...]:
     """What a model is shown of a message; of a person's answer to an approval, only what came of it."""
     return () if message.role == "approval" else message.content
-
-
-def _keep(kept: OrderedDict[str, N], key: str, value: N, limit: int) -> None:
-    kept[key] = value
-    if len(kept) > limit:
-        kept.popitem(last=False)
 
 
 def _part_bytes(part: Part) -> int:

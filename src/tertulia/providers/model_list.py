@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from sys import intern
 from typing import Any, Final, cast
 
 import msgspec
@@ -111,7 +112,7 @@ class ModelList:
         told = row.window if row is not None else None
         return ModelCard(
             handle=f"{self._config.name}/{model}",
-            name=model,
+            name=intern(model),  # the model of every message and step
             provider_name=self._config.name,
             provider_type=self._config.type.provider_type,
             provider_category=self._config.category,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from sys import intern
 
 from tertulia.context.skills import with_skills
 from tertulia.domain.clock import utc_now
@@ -32,8 +33,9 @@ def new_run(request: SendRequest, seen: Snapshot) -> Run:
     """The record of a run that is to answer the request."""
     return Run(
         id=new_run_id(),
-        agent_id=seen.agent.id,
-        conversation_id=request.conversation_id,
+        # Each message of a run has these: one text for all of a history.
+        agent_id=intern(seen.agent.id),
+        conversation_id=intern(request.conversation_id),
         status="running",
         created_at=utc_now(),
         background=request.background,
