@@ -180,7 +180,10 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     # Imported late so that a wrong option or a taken port is told at once, before the server's own weight is loaded.
     from tertulia.app import create_app  # noqa: PLC0415
     from tertulia.cli.listening import connections, house_of  # noqa: PLC0415
+    from tertulia.store.sqlite.store import migrate_apart  # noqa: PLC0415
 
+    if settings.database_path is not None:
+        migrate_apart(settings.database_path)
     house = house_of(settings)
     try:
         application = create_app(settings, worker=parent.place if parent else 0, connections=lambda: house.count)

@@ -1,9 +1,14 @@
 """The store on one SQLite file: a thread that writes, and readers that never wait for it."""
 
 import asyncio
+import ctypes
+import os
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -23,6 +28,9 @@ from tertulia.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 
+_PR_SET_PDEATHSIG: Final = 1
+"""Of Linux's prctl: the signal that a process gets when its parent dies."""
+
 _READER_THREADS: Final = 2
 _READ_HERE_SECONDS: Final = 0.002
 """How long a read may keep the event loop from everything else before it is moved to a thread."""
@@ -30,10 +38,13 @@ _READS_A_ROUND: Final = 20
 _CHECKPOINT_PAGES: Final = 4000
 """How long the log grows before it is moved into the database file: 16 MB, some hundreds of messages."""
 _BUSY_TIMEOUT_MS: Final = 10_000
+_CACHE_KB: Final = 500
+"""Of each connection, of which there are four; behind it is the system's own cache of the file."""
 _PRAGMAS: Final = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "foreign_keys = ON",
+    f"cache_size = -{_CACHE_KB}",
     f"busy_timeout = {_BUSY_TIMEOUT_MS}",
     f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
 )
@@ -46,6 +57,36 @@ async def open_sqlite(path: Path) -> "SqliteStore":
     :raises StoreUnavailable: if the file cannot be opened or migrated.
     """
     return SqliteStore(*await asyncio.to_thread(_prepare, path))
+
+
+def migrate_apart(path: Path) -> None:
+    """Make or migrate the database in a process of its own, which takes with it the 9 MB that Alembic needs for that.
+
+    Only before there are threads. Where it fails nothing is said: opening the database meets the same and can say it.
+    """
+    if sys.platform != "linux" or _is_migrated(path):  # elsewhere a fork is not safe once libraries are loaded
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            _, _, _, connection = _prepare(path)
+            connection.close()
+        finally:
+            os._exit(0)
+    try:
+        os.waitpid(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+
+
+def _is_migrated(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as driver:
+            return driver.execute("SELECT version_num FROM alembic_version").fetchone() == (SCHEMA_REVISION,)
+    except sqlite3.Error:
+        return False
 
 
 def _prepare(path: Path) -> tuple[Path, FileLock, sa.Engine, sa.Connection]:
