@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -288,3 +289,30 @@ async def test_a_full_disk_fails_what_was_being_written_and_nothing_else(tmp_pat
     later = await stored_agent(store, created_at=at(1))
     assert await store.read(lambda tx: tx.agents.find(AgentQuery())) == [later, kept]
     await store.close()
+
+
+MIGRATED_APART = """
+import asyncio, sys
+from pathlib import Path
+from tertulia.store.sqlite.store import migrate_apart, open_sqlite
+migrate_apart(Path(sys.argv[1]))
+async def main():
+    await (await open_sqlite(Path(sys.argv[1]))).close()
+asyncio.run(main())
+print("alembic" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else is it done apart")
+def test_what_migrates_a_database_is_gone_from_memory_afterwards(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", MIGRATED_APART, tmp_path / "t.db"], capture_output=True, check=True)
+    assert ran.stdout == b"False\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else is it done apart")
+def test_a_database_that_cannot_be_migrated_apart_is_told_of_when_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "t.db").write_bytes(b"no database at all" * 100)
+    ran = subprocess.run(
+        [sys.executable, "-c", MIGRATED_APART, tmp_path / "t.db"], capture_output=True, check=False, text=True
+    )
+    assert ran.stderr.count("cannot be opened: file is not a database") == 1
