@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import structlog
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.domain.provider_types import PROVIDER_TYPES
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.ports.telemetry import Telemetry
@@ -20,6 +18,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.support.databases import remove_shared_directory
 from tests.support.module_state import ModuleState
 from tests.support.scripted import ScriptedCatalogue
+from tests.support.services import services_over
 from tests.support.world import World
 
 LIVE = os.environ.get("TERTULIA_LIVE") == "1"
@@ -142,7 +141,7 @@ async def world(tmp_path: Path, run_settings: RunSettings, watchers: list[Teleme
     """A whole engine over a real database and a scripted model."""
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = ScriptedCatalogue()
-    services = services_over(store, catalogue, ApiSettings(), run_settings=run_settings, watchers=watchers)
+    services = services_over(store, catalogue, runs=run_settings, watchers=watchers)
     await services.runs.open()
     yield World(services, catalogue.provider)
     await services.runs.close()

@@ -19,8 +19,7 @@ from typing import Any, Final, cast
 
 from bench.dialect_replies import DIALECTS
 from bench.scenarios.dialects import ROWS
-from tertulia.api.deps import ApiSettings, Services
-from tertulia.app import services_over
+from tertulia.api.deps import Services
 from tertulia.domain.messages import TextPart
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX
@@ -39,6 +38,7 @@ from tertulia.ports.provider import (
 from tertulia.providers.adapters import make_adapter
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.store.sqlite.store import open_sqlite
+from tests.support.services import services_over
 
 TURNS: Final = 50
 EDIT_EVERY: Final = 5
@@ -81,7 +81,7 @@ async def _share(dialect: str) -> CachedShare:
     model = _Model(dialect)
     with tempfile.TemporaryDirectory(prefix="tertulia-bench-") as folder:
         store = await open_sqlite(Path(folder) / "bench.db")
-        services = services_over(store, model, ApiSettings())
+        services = services_over(store, model)
         try:
             await _talk(services, model.default_model)
         finally:

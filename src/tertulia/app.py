@@ -1,11 +1,10 @@
 """The composition root: the only place that names concrete adapters and says what is built from what."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 
 import structlog
 from fastapi import FastAPI
@@ -34,7 +33,6 @@ from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store
 from tertulia.ports.telemetry import Happening, PoolUse, Telemetry
 from tertulia.ports.tool import Tool
-from tertulia.provider_settings import ProviderSettings
 from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
 from tertulia.providers.local import LocalProvider
@@ -175,21 +173,23 @@ async def open_services(
         max_runs=settings.max_runs,
         lease=settings.lease,
     )
-    return services_over(
-        store,
-        catalogue,
-        api_settings,
-        settings.web,
-        run_settings,
-        description_model=settings.description_model,
-        callback_secret=CallbackSecret(key, settings.data_dir / "callback.key"),
-        providers=providers,
-        signals=signals,
-        more_tools=tools,
-        faults=faults,
-        metrics=metrics,
-        watchers=watchers,
-        pool=database.pool,
+    return build_services(
+        Parts(
+            store=store,
+            catalogue=catalogue,
+            providers=providers,
+            signals=signals,
+            api=api_settings,
+            web=settings.web,
+            runs=run_settings,
+            description_model=settings.description_model,
+            callback_secret=CallbackSecret(key, settings.data_dir / "callback.key"),
+            tools=tools,
+            faults=faults,
+            metrics=metrics or Metrics(),
+            watchers=watchers,
+            pool=database.pool,
+        )
     )
 
 
@@ -219,42 +219,42 @@ async def opened_providers(settings: Settings) -> AsyncGenerator[StoredProviders
         await store.close()
 
 
-def services_over(  # noqa: PLR0913  one for each part that is not made here
-    store: Store,
-    catalogue: Catalogue,
-    settings: ApiSettings,
-    web: WebSettings | None = None,
-    run_settings: RunSettings | None = None,
-    *,
-    description_model: str | None = None,
-    callback_secret: Callable[[], bytes] | None = None,
-    providers: StoredProviders | None = None,
-    signals: Signals | None = None,
-    more_tools: Sequence[Tool] = (),
-    faults: Faults = no_faults,
-    metrics: Metrics | None = None,
-    watchers: Sequence[Telemetry] = (),
-    pool: PoolUse | None = None,
-) -> Services:
-    """The services over an open store and a catalogue.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What services are built of. ``tools`` are offered beside the built-in ones.
 
-    Without a secret, callbacks are signed with a new one. Without ``providers``, none can be stored.
+    ``watchers`` are told what happens, beside ``metrics``. ``description_model`` describes conversations, if any does.
     """
-    web = web or WebSettings()
-    signals = signals or NoSignals()
-    if providers is None:
-        accounts = ProviderAccounts(ProviderCatalogue((), None), ProviderSettings())
-        providers = StoredProviders(store, FernetSecrets((), None), accounts, signals)
-    metrics = metrics or Metrics()
-    telemetry = told_to(metrics, *watchers)
+
+    store: Store
+    catalogue: Catalogue
+    providers: StoredProviders
+    signals: Signals
+    api: ApiSettings
+    web: WebSettings
+    runs: RunSettings
+    description_model: str | None
+    callback_secret: Callable[[], bytes]
+    tools: Sequence[Tool]
+    faults: Faults
+    metrics: Metrics
+    watchers: Sequence[Telemetry]
+    pool: PoolUse | None
+
+
+def build_services(parts: Parts) -> Services:
+    """The services over an open store and a catalogue."""
+    store, catalogue, signals, metrics = parts.store, parts.catalogue, parts.signals, parts.metrics
+    web, run_settings, faults = parts.web, parts.runs, parts.faults
+    telemetry = told_to(metrics, *parts.watchers)
     events = StoredEventLog(store, signals, telemetry)
     images = Images(GuardedImages(allow_private_addresses=web.allow_private_addresses))
     histories = Histories(store, images)
     apart = ChildProcesses()
-    tools = {tool.spec.id: tool for tool in (*builtin_tools(web, apart), *more_tools)}
+    tools = {tool.spec.id: tool for tool in (*builtin_tools(web, apart), *parts.tools)}
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
-    callbacks = Callbacks(store, sender, callback_secret or cache(lambda: secrets.token_bytes(32)))
-    describers = [Describer(store, catalogue, description_model, telemetry)] if description_model else []
+    callbacks = Callbacks(store, sender, parts.callback_secret)
+    describers = [Describer(store, catalogue, parts.description_model, telemetry)] if parts.description_model else []
     end_hooks = EndHooks([callbacks.send, *(describer.describe for describer in describers)])
     runs = Runs(
         store,
@@ -268,7 +268,7 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         faults=faults,
         telemetry=telemetry,
     )
-    metrics.look_at(Sources(store=store, active_runs=lambda: runs.active, lag=lambda: events.lag, pool=pool))
+    metrics.look_at(Sources(store=store, active_runs=lambda: runs.active, lag=lambda: events.lag, pool=parts.pool))
     return Services(
         store=store,
         catalogue=catalogue,
@@ -277,16 +277,16 @@ def services_over(  # noqa: PLR0913  one for each part that is not made here
         conversations=Conversations(store, catalogue, runs, histories, faults),
         runs=runs,
         context_windows=ContextWindows(store, catalogue, tools, images),
-        previews=Previews(store, catalogue, tools, images, run_settings or RunSettings()),
+        previews=Previews(store, catalogue, tools, images, run_settings),
         callbacks=callbacks,
         end_hooks=end_hooks,
-        providers=providers,
+        providers=parts.providers,
         signals=signals,
         telemetry=telemetry,
         metrics=metrics,
         tools=tools,
         apart=apart,
-        settings=settings,
+        settings=parts.api,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tertulia.api.deps import ApiSettings, Services
 from tertulia.api.router import build_api
-from tertulia.app import close_services, services_over
+from tertulia.app import close_services
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.signals import NoSignals
@@ -19,6 +19,7 @@ from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import build_catalogue
 from tertulia.store.secrets import FernetSecrets
 from tertulia.store.sqlite.store import open_sqlite
+from tests.support.services import services_over
 from tests.support.world import World
 
 MODEL = "openai/gpt-4o-mini"
@@ -58,7 +59,7 @@ async def services(tmp_path: Path, empty_database: Path, api_settings: ApiSettin
     providers = StoredProviders(
         store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, PROVIDERS), NoSignals()
     )
-    opened = services_over(store, catalogue, api_settings, providers=providers)
+    opened = services_over(store, catalogue, api=api_settings, providers=providers)
     yield opened
     await close_services(opened)
 

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tertulia.api.deps import ApiSettings, Services
+from tertulia.api.deps import Services
 from tertulia.api.router import build_api
-from tertulia.app import close_services, services_over
+from tertulia.app import close_services
 from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.signals import NoSignals
 from tertulia.provider_settings import Endpoint, ProviderSettings
@@ -18,6 +18,7 @@ from tertulia.store.secrets import FernetSecrets
 from tertulia.store.sqlite.store import open_sqlite
 from tests.api.conftest import SECRET_KEY
 from tests.conformance.provider_settings import VARIANTS
+from tests.support.services import services_over
 
 NOWHERE = "http://127.0.0.1:9/v1"
 TOKENS = '{"access_token": "a", "refresh_token": "r", "account_id": "account"}'
@@ -47,7 +48,7 @@ async def every_provider(tmp_path: Any, empty_database: Any) -> AsyncIterator[Se
     providers = StoredProviders(
         store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, EVERY), NoSignals()
     )
-    opened = services_over(store, catalogue, ApiSettings(), providers=providers)
+    opened = services_over(store, catalogue, providers=providers)
     yield opened
     await close_services(opened)
 

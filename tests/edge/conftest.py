@@ -11,13 +11,14 @@ from uvicorn.server import ServerState
 
 from tertulia.api.deps import ApiSettings
 from tertulia.api.router import build_api
-from tertulia.app import close_services, services_over
+from tertulia.app import close_services
 from tertulia.edge.connection import Connection
 from tertulia.edge.house import House
 from tertulia.edge.limits import Limits
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.raw_client import RawClient
 from tests.support.scripted import ScriptedCatalogue
+from tests.support.services import services_over
 
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Serve: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[Callable[[], RawClient]]]
@@ -58,6 +59,6 @@ def api_settings() -> ApiSettings:
 @pytest.fixture
 async def api(tmp_path: Any, api_settings: ApiSettings) -> AsyncIterator[Application]:
     store = await open_sqlite(tmp_path / "tertulia.db")
-    services = services_over(store, ScriptedCatalogue(), api_settings)
+    services = services_over(store, ScriptedCatalogue(), api=api_settings)
     yield build_api(services)
     await close_services(services)

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.errors import ConversationBusy, QueueFull
 from tertulia.domain.events import Ended, RunStarted, Stopped
@@ -20,6 +18,7 @@ from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.provider import TextPiece
 from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say
+from tests.support.services import services_over
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +137,7 @@ async def test_what_waits_goes_on_after_a_restart(world: World, tmp_path: Path) 
     agent_id, _, _ = await running(world)
     waits = await send(world, agent_id, "two", "enqueue")
     await world.services.runs.close()
-    restarted = services_over(world.store, world.services.catalogue, ApiSettings())
+    restarted = services_over(world.store, world.services.catalogue)
     await restarted.runs.open()
     async with asyncio.timeout(10):
         after = World(restarted, world.model)

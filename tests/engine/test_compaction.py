@@ -11,8 +11,6 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.context.pairing import is_paired
 from tertulia.domain.agents import CompactionSettings
 from tertulia.domain.conversations import Conversation
@@ -37,6 +35,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.engine.test_approvals import Talk, ran
 from tests.support.counting import CountingCatalogue, CountingProvider
 from tests.support.scripted import USAGE, Gate, calls, say
+from tests.support.services import services_over
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +49,7 @@ def open_world(tmp_path: Path) -> Open:
     @asynccontextmanager
     async def opened(provider: CountingProvider) -> AsyncGenerator[World]:
         store = await open_sqlite(tmp_path / "tertulia.db")
-        services = services_over(store, CountingCatalogue(provider), ApiSettings())
+        services = services_over(store, CountingCatalogue(provider))
         yield World(services, provider)
         await services.runs.close()
         await store.close()
@@ -236,7 +235,7 @@ async def test_the_threshold_is_the_part_of_the_window_that_may_be_filled(tmp_pa
     provider = CountingProvider(32_000)
     store = await open_sqlite(tmp_path / "tertulia.db")
     settings = RunSettings(compaction_threshold=0.1)
-    services = services_over(store, CountingCatalogue(provider), ApiSettings(), run_settings=settings)
+    services = services_over(store, CountingCatalogue(provider), runs=settings)
     world = World(services, provider)
     agent = (await world.agent()).agent
     for index in range(40):

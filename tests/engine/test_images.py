@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.domain.images import all_loaded, image_bytes
 from tertulia.domain.messages import Base64Image, ImagePart, Message, StoredImage, TextPart, ToolReturnPart, UrlImage
 from tertulia.engine.requests import NewMessage, SendRequest
@@ -20,6 +18,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.support.histories import message
 from tests.support.raw_http import RawServer, response
 from tests.support.scripted import ScriptedCatalogue, ScriptedProvider
+from tests.support.services import services_over
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +114,7 @@ async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = ScriptedCatalogue()
     catalogue.provider = Bytes()
-    services = services_over(store, catalogue, ApiSettings(), WebSettings(allow_private_addresses=True))
+    services = services_over(store, catalogue, web=WebSettings(allow_private_addresses=True))
     yield World(services, catalogue.provider)
     await services.runs.close()
     await store.close()

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.context.pairing import is_paired
 from tertulia.domain.errors import ConversationBusy, NotFound, ProviderRateLimited, StoreUnavailable, StreamInterrupted
 from tertulia.domain.events import Ended, Failed, MessageAdded, RunStarted, Stopped, TextDelta, UsageReported
@@ -17,6 +15,7 @@ from tertulia.ports.provider import Finished, ReasoningPiece, TextPiece, ToolCal
 from tertulia.ports.queries import StepQuery
 from tertulia.ports.store import Transaction
 from tests.support.scripted import Gate, calls, say
+from tests.support.services import services_over
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -307,7 +306,7 @@ async def test_when_the_store_could_not_take_a_runs_end_it_is_answered_again_whe
 async def test_a_run_cancelled_while_its_history_is_read_does_not_make_the_model_forget(world: World) -> None:
     agent = (await world.agent()).agent
     await world.send(agent.id, "my name is Ann")
-    again = World(services_over(world.store, world.services.catalogue, ApiSettings()), world.model)  # a new process
+    again = World(services_over(world.store, world.services.catalogue), world.model)  # a new process
     read, reading, go = world.store.read, asyncio.Event(), asyncio.Event()
 
     async def slow(work: Callable[[Transaction], T]) -> T:

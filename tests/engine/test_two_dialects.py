@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.domain.events import Failed, ReasoningDelta, TextDelta
 from tertulia.domain.messages import ReasoningPart, RedactedReasoningPart
 from tertulia.domain.models import ModelSettings
@@ -32,6 +30,7 @@ from tests.support.anthropic_endpoint import (
 )
 from tests.support.openai_endpoint import ChatRequest, OpenAIEndpoint
 from tests.support.scripted import ScriptedProvider
+from tests.support.services import services_over
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +106,7 @@ async def dialects(tmp_path: Path, claude: AnthropicEndpoint, chat: OpenAIEndpoi
     )
     store = await open_sqlite(tmp_path / "tertulia.db")
     catalogue = build_catalogue(ProviderSettings(endpoints=endpoints, retries=0), None)
-    services = services_over(store, catalogue, ApiSettings())
+    services = services_over(store, catalogue)
     yield World(services, ScriptedProvider())
     await services.runs.close()
     await catalogue.close()

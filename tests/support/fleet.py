@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.ports.signals import Listener, Topic
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.tool import Tool
 from tests.support.scripted import ScriptedCatalogue
+from tests.support.services import services_over
 from tests.support.world import World
 
 T = TypeVar("T")
@@ -84,10 +83,9 @@ class Fleet:
         services = services_over(
             self.store,
             self._catalogue,
-            ApiSettings(),
-            run_settings=RunSettings(lease=600),
+            runs=RunSettings(lease=600),
             signals=self._wire.end(),
-            more_tools=self._tools,
+            tools=self._tools,
         )
         await services.runs.open()
         world = World(services, self._catalogue.provider)

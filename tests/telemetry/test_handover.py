@@ -2,11 +2,10 @@
 
 import pytest
 
-from tertulia.api.deps import ApiSettings
-from tertulia.app import services_over
 from tertulia.ports.provider import Finished, TextPiece
 from tertulia.ports.telemetry import RunBegan, RunEnded, RunLeft, RunTakenOver
 from tests.support.scripted import USAGE, Gate, ScriptedCatalogue
+from tests.support.services import services_over
 from tests.support.told import Told
 from tests.support.world import World
 
@@ -35,7 +34,7 @@ async def test_a_run_that_a_server_left_is_taken_over_and_gone_on_with(world: Wo
     await world.services.runs.close()
     assert await told.until(RunLeft) == [RunLeft(run.id, lost=False)]
     next_told = Told()
-    services = services_over(world.store, ScriptedCatalogue(), ApiSettings(), watchers=[next_told])
+    services = services_over(world.store, ScriptedCatalogue(), watchers=[next_told])
     await services.runs.open()
     (ended,) = await next_told.until(RunEnded)
     assert (ended.run.id, ended.run.status) == (run.id, "completed")
