@@ -322,7 +322,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("auth.key", "server", "With a key configured every route but health answers 401 without it; the SDK sends it as its `api_key`."),
     Requirement("any-input.no-500", "server", "Whatever Schemathesis makes up from our OpenAPI document, no answer is 500.", "Python's names for things are never in an error; the retired server put them there."),
 
-    Requirement("operations.table-is-the-sdk", "server", "The table of operations is the installed SDK's."),
+    Requirement("operations.table-is-the-sdk", "server", "The table of operations is the installed SDK's, and every reply in it has the fields of the SDK's class."),
     Requirement("operations.unsupported-is-501", "server", "An operation that is not built answers 501 and names itself."),
     Requirement("operations.supported-is-not-501", "server", "A supported operation answers with and without the slash at the end, without a redirect."),
     Requirement("openapi.has-every-supported-operation", "server", "`/openapi.json` describes each supported operation with every parameter and field the SDK can send."),
