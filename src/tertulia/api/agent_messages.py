@@ -1,7 +1,7 @@
 """``/v1/agents/{agent_id}/messages``: the messages of an agent, and sending to its default conversation."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -9,15 +9,13 @@ from starlette.responses import Response
 from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
-from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
-from tertulia.api.pages import Limit, Order
+from tertulia.api.message_lists import LISTED, MessagesNewestFirst, MessageTypes, config_of, list_messages
 from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, repeatable, send, wanted_by
 from tertulia.api.wire.agent_state import AgentStateBody, agent_state
 from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody
 from tertulia.api.wire.runs import Run, run_to_wire
 from tertulia.domain.errors import NotFound, Unsupported
 from tertulia.domain.runs import RequestConfig
-from tertulia.ports.queries import MessageQuery
 from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["agents"])
@@ -78,11 +76,7 @@ async def list_agent_messages(
     services: CurrentServices,
     agent_id: str,
     conversation_id: ConversationFilter = None,
-    before: Older = None,
-    after: Newer = None,
-    limit: Limit = 100,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: MessagesNewestFirst,
     group_id: str | None = None,
     include_err: bool | None = None,
     include_return_message_types: MessageTypes = None,
@@ -92,15 +86,12 @@ async def list_agent_messages(
 ) -> Response:
     """Messages of all conversations of the agent in the order they were written, or of one of them."""
     stored_id = services.conversations.resolve(conversation_id, agent_id) if conversation_id else None
-    query = MessageQuery(
+    query = replace(
+        asked,
         conversation_id=stored_id,
         agent_id=None if stored_id else agent_id,
         group_id=group_id,
         include_errors=include_err is not False,
-        older_than=before,
-        newer_than=after,
-        limit=limit,
-        ascending=order == "asc",
     )
     config = RequestConfig(
         use_assistant_message=use_assistant_message,

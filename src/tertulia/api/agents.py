@@ -8,7 +8,7 @@ from fastapi import Depends, Query
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, Services
 from tertulia.api.model_changes import carried_with_agent
-from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
+from tertulia.api.pages import After, Before, Limit, NewestFirst, Order, page, slice_of
 from tertulia.api.routing import api_router
 from tertulia.api.wire.agent_state import AgentStateBody, MemoryBody, Relationship, agent_state, check_relationships
 from tertulia.api.wire.agents import (
@@ -195,15 +195,10 @@ async def list_tools_for_agent(
     *,
     agent_id: str,
     services: CurrentServices,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst,
 ) -> list[ToolBody]:
     tools = (await services.agents.get(agent_id)).tools
-    wanted = page(limit, after, before, ascending=order == "asc")
-    return [tool_body(tools[i]) for i in slice_of([tool.id for tool in tools], wanted)]
+    return [tool_body(tools[i]) for i in slice_of([tool.id for tool in tools], asked)]
 
 
 @router.patch("/v1/agents/{agent_id}/tools/attach/{tool_id}", operation_id="attach_tool_to_agent")

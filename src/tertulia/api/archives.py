@@ -1,11 +1,9 @@
 """``/v1/archives``."""
 
-from typing import Literal
-
 from msgspec.structs import replace
 
 from tertulia.api.deps import CurrentServices
-from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.pages import NewestFirst
 from tertulia.api.routing import api_router
 from tertulia.api.wire.archives import (
     ArchiveBody,
@@ -29,15 +27,11 @@ async def list_archives(
     services: CurrentServices,
     name: str | None = None,
     agent_id: str | None = None,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst,
 ) -> list[ArchiveBody]:
     if agent_id is not None:
         return []  # this release attaches no archive to an agent
-    query = PlainQuery(page=page(limit, after, before, ascending=order == "asc"), where={"name": name})
+    query = PlainQuery(page=asked, where={"name": name})
     return [archive_body(archive) for archive in await services.store.read(lambda tx: tx.of(Archive).find(query))]
 
 

@@ -1,13 +1,13 @@
 """``/v1/blocks`` and the memory blocks of an agent."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Query
 
 from tertulia.api.agents import Include, IncludeOlder
 from tertulia.api.deps import CurrentServices
-from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.pages import NewestFirst, OldestFirst
 from tertulia.api.routing import api_router
 from tertulia.api.wire.agent_state import AgentStateBody, agent_state, check_relationships
 from tertulia.api.wire.blocks import (
@@ -27,7 +27,6 @@ router = api_router("blocks")
 
 AgentCount = Annotated[int | None, Query(ge=0, le=MAX_INT)]
 AgentCounts = Annotated[list[Count] | None, Query()]
-CreatedAt = Literal["created_at"]
 
 
 async def _block_filter(
@@ -74,15 +73,11 @@ async def list_blocks(
     *,
     services: CurrentServices,
     wanted: BlockFilter,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "asc",
-    order_by: CreatedAt = "created_at",
+    asked: OldestFirst,
 ) -> list[BlockBody]:
     if wanted is None:
         return []
-    query = replace(wanted, page=page(limit, after, before, ascending=order == "asc"))
+    query = replace(wanted, page=asked)
     return [block_body(block) for block in await services.store.read(lambda tx: tx.blocks.find(query))]
 
 
@@ -120,11 +115,7 @@ async def list_agents_for_block(
     *,
     block_id: str,
     services: CurrentServices,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: CreatedAt = "created_at",
+    asked: NewestFirst,
     include: Include = None,
     include_relationships: IncludeOlder = None,
 ) -> list[AgentStateBody]:
@@ -132,7 +123,7 @@ async def list_agents_for_block(
     await services.store.read(lambda tx: tx.blocks.get(block_id))
     views = await services.agents.find(
         AgentQuery(
-            page=page(limit, after, before, ascending=order == "asc"),
+            page=asked,
             block_id=block_id,
             include_hidden=True,
         )
@@ -145,14 +136,10 @@ async def list_core_memory_blocks(
     *,
     agent_id: str,
     services: CurrentServices,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: CreatedAt = "created_at",
+    asked: NewestFirst,
 ) -> list[BlockBody]:
     query = BlockQuery(
-        page=page(limit, after, before, ascending=order == "asc"),
+        page=asked,
         agent_id=agent_id,
         include_hidden=True,
     )

@@ -1,6 +1,7 @@
 """``/v1/conversations``: an agent's threads, their messages, and sending to them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationId
 from tertulia.api.deps import CurrentServices, Services, services_of
-from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, config_of, list_messages
+from tertulia.api.message_lists import LISTED, MessagesNewestFirst, MessageTypes, config_of, list_messages
 from tertulia.api.model_changes import carried
 from tertulia.api.pages import After, Limit, Order, page
 from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, resume, send
@@ -31,7 +32,7 @@ from tertulia.domain import conversations
 from tertulia.domain.agents import Agent
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
-from tertulia.ports.queries import ConversationQuery, MessageQuery
+from tertulia.ports.queries import ConversationQuery
 from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["conversations"])
@@ -70,24 +71,17 @@ async def list_conversation_messages(
     services: CurrentServices,
     conversation_id: ConversationId,
     agent_id: str | None = None,
-    before: Older = None,
-    after: Newer = None,
-    limit: Limit = 100,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: MessagesNewestFirst,
     group_id: str | None = None,
     include_err: bool | None = None,
     include_return_message_types: MessageTypes = None,
 ) -> Response:
     stored_id = services.conversations.resolve(conversation_id, agent_id)
-    query = MessageQuery(
+    query = replace(
+        asked,
         conversation_id=stored_id,
         group_id=group_id,
         include_errors=include_err is not False,
-        older_than=before,
-        newer_than=after,
-        limit=limit,
-        ascending=order == "asc",
     )
     config = config_of(include_return_message_types)
     return await list_messages(services, query, config, lambda tx: tx.conversations.get(stored_id))

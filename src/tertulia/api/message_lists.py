@@ -1,15 +1,15 @@
 """The one way in which messages are listed, whatever they are messages of. A hot path: bytes, not models."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from fastapi import Query
+from fastapi import Depends, Query
 from starlette.responses import Response
 
 from tertulia.api.deps import Services
-from tertulia.api.pages import MAX_LIMIT
+from tertulia.api.pages import MAX_LIMIT, Limit, Order
 from tertulia.api.wire.documented import LettaMessage
 from tertulia.api.wire.frames import encode
 from tertulia.api.wire.messages import MessageType, WireMessage, roles_of, wire_messages
@@ -32,6 +32,25 @@ LISTED: Final[dict[int | str, dict[str, Any]]] = {200: {"model": list[LettaMessa
 
 _SIFTED: Final = 100
 """How many stored messages are read at a time when not all of them are shown."""
+
+
+def _asked(first: Order) -> Callable[..., Awaitable[MessageQuery]]:
+    async def asked(
+        before: Older = None,
+        after: Newer = None,
+        limit: Limit = 100,
+        order: Order = first,
+        order_by: Literal["created_at"] = "created_at",
+    ) -> MessageQuery:
+        return MessageQuery(older_than=before, newer_than=after, limit=limit, ascending=order == "asc")
+
+    return asked
+
+
+MessagesNewestFirst: TypeAlias = Annotated[MessageQuery, Depends(_asked("desc"))]
+"""Which messages of a list are asked for: what the query parameters say that every such list has."""
+
+MessagesOldestFirst: TypeAlias = Annotated[MessageQuery, Depends(_asked("asc"))]
 
 
 def config_of(types: list[MessageType] | None) -> RequestConfig:

@@ -1,17 +1,15 @@
 """``/v1/messages``: stored messages of all agents."""
 
-from typing import Literal
+from dataclasses import replace
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices
-from tertulia.api.message_lists import LISTED, MessageTypes, Newer, Older, as_json, config_of, list_messages
-from tertulia.api.pages import Limit, Order
+from tertulia.api.message_lists import LISTED, MessagesNewestFirst, MessageTypes, as_json, config_of, list_messages
 from tertulia.api.wire.messages import wire_messages
 from tertulia.domain.runs import RequestConfig
-from tertulia.ports.queries import MessageQuery
 
 router = APIRouter(tags=["messages"])
 
@@ -21,18 +19,12 @@ async def list_all_messages(
     *,
     services: CurrentServices,
     conversation_id: ConversationFilter = None,
-    before: Older = None,
-    after: Newer = None,
-    limit: Limit = 100,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: MessagesNewestFirst,
     include_return_message_types: MessageTypes = None,
 ) -> Response:
     """Messages of every conversation, or of one."""
     stored_id = None if conversation_id is None else services.conversations.resolve(conversation_id, None)
-    query = MessageQuery(
-        conversation_id=stored_id, older_than=before, newer_than=after, limit=limit, ascending=order == "asc"
-    )
+    query = replace(asked, conversation_id=stored_id)
     return await list_messages(
         services,
         query,

@@ -1,8 +1,9 @@
 """Cursors: the query parameters every list shares, and the page they mean."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeAlias
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from tertulia.domain.errors import NotFound
 from tertulia.ports.queries import Page
@@ -21,6 +22,26 @@ def page(limit: int | None, after: str | None, before: str | None, *, ascending:
     return Page(
         limit=MAX_LIMIT if limit is None else limit, after=after or None, before=before or None, ascending=ascending
     )
+
+
+def _asked(most: int, first: Order) -> Callable[..., Awaitable[Page]]:
+    async def asked(
+        before: Before = None,
+        after: After = None,
+        limit: Limit = most,
+        order: Order = first,
+        order_by: Literal["created_at"] = "created_at",
+    ) -> Page:
+        return page(limit, after, before, ascending=order == "asc")
+
+    return asked
+
+
+NewestFirst: TypeAlias = Annotated[Page, Depends(_asked(50, "desc"))]
+"""The page of a list by creation, 50 items where nothing else is asked for."""
+
+NewestFirst100: TypeAlias = Annotated[Page, Depends(_asked(100, "desc"))]
+OldestFirst: TypeAlias = Annotated[Page, Depends(_asked(50, "asc"))]
 
 
 def slice_of(ids: list[str], wanted: Page) -> range:

@@ -1,9 +1,7 @@
 """``/v1/providers``: providers of models that are stored at run time, beside those of the server's settings."""
 
-from typing import Literal
-
 from tertulia.api.deps import CurrentServices
-from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.pages import NewestFirst
 from tertulia.api.routing import api_router
 from tertulia.api.wire.providers import (
     CheckProviderBody,
@@ -29,15 +27,9 @@ async def list_providers(
     services: CurrentServices,
     name: str | None = None,
     provider_type: ProviderTypeName | None = None,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst,
 ) -> list[ProviderBody]:
-    query = ProviderQuery(
-        page=page(limit, after, before, ascending=order == "asc"), name=name or None, provider_type=provider_type
-    )
+    query = ProviderQuery(page=asked, name=name or None, provider_type=provider_type)
     return [provider_body(provider) for provider in await services.providers.find(query)]
 
 

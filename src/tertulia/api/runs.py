@@ -1,5 +1,6 @@
 """``/v1/runs``: what became of each request, and its stream once more."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -9,8 +10,8 @@ from starlette.responses import Response
 from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
-from tertulia.api.message_lists import LISTED, Newer, Older, list_messages
-from tertulia.api.pages import MAX_LIMIT, After, Before, Limit, Order, page
+from tertulia.api.message_lists import LISTED, MessagesOldestFirst, list_messages
+from tertulia.api.pages import MAX_LIMIT, After, Before, Limit, NewestFirst100, Order, page
 from tertulia.api.sending import STREAMED, stream
 from tertulia.api.wire.requests import ResumeBody
 from tertulia.api.wire.runs import Run, RunUsage, run_to_wire, usage_to_wire
@@ -19,7 +20,7 @@ from tertulia.api.wire.steps import Step, step_to_wire
 from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.runs import ACTIVE_STATUSES, RequestConfig, RunStatus, StopReason, Usage
-from tertulia.ports.queries import MessageQuery, Page, RunQuery, StepQuery
+from tertulia.ports.queries import Page, RunQuery, StepQuery
 from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["runs"])
@@ -102,14 +103,10 @@ async def list_messages_for_run(
     *,
     services: CurrentServices,
     run_id: str,
-    before: Older = None,
-    after: Newer = None,
-    limit: Limit = 100,
-    order: Order = "asc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: MessagesOldestFirst,
 ) -> Response:
     """The messages that started the run and those it made, as its request wanted to be shown them."""
-    query = MessageQuery(run_id=run_id, older_than=before, newer_than=after, limit=limit, ascending=order == "asc")
+    query = replace(asked, run_id=run_id)
     run = await services.store.read(lambda tx: tx.runs.get(run_id))
     config = run.request_config or RequestConfig()
     return await list_messages(services, query, config, lambda tx: tx.runs.get(run_id))
@@ -120,13 +117,9 @@ async def list_steps_for_run(
     *,
     services: CurrentServices,
     run_id: str,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 100,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst100,
 ) -> list[Step]:
-    query = StepQuery(page=page(limit, after, before, ascending=order == "asc"), run_id=run_id)
+    query = StepQuery(page=asked, run_id=run_id)
 
     def find(tx: Transaction) -> list[Step]:
         tx.runs.get(run_id)

@@ -1,5 +1,6 @@
 """``/v1/steps``: each call of a model, what it cost, and what was said on the provider's wire."""
 
+from dataclasses import replace as replace_query
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -8,8 +9,8 @@ from starlette.responses import Response
 
 from tertulia.api.bodies import documented_body, read_body
 from tertulia.api.deps import CurrentServices, services_of
-from tertulia.api.message_lists import LISTED, Newer, Older, config_of, list_messages
-from tertulia.api.pages import After, Before, Limit, Order, page
+from tertulia.api.message_lists import LISTED, MessagesOldestFirst, config_of, list_messages
+from tertulia.api.pages import NewestFirst100
 from tertulia.api.wire.instants import SentInstant
 from tertulia.api.wire.steps import (
     FeedbackBody,
@@ -22,7 +23,7 @@ from tertulia.api.wire.steps import (
 )
 from tertulia.domain import runs
 from tertulia.domain.errors import InvalidArgument
-from tertulia.ports.queries import MessageQuery, StepQuery
+from tertulia.ports.queries import StepQuery
 from tertulia.ports.store import Transaction
 
 router = APIRouter(tags=["steps"])
@@ -41,17 +42,13 @@ async def list_steps(
     start_date: SentInstant | None = None,
     end_date: SentInstant | None = None,
     trace_ids: Annotated[list[str] | None, Query()] = None,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 100,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst100,
 ) -> list[Step]:
     """Steps with any of the ``tags``; the dates are when they began."""
     if trace_ids:
         raise InvalidArgument("INVALID_ARGUMENT: steps cannot be filtered by trace_ids: none of this release has one.")
     query = StepQuery(
-        page=page(limit, after, before, ascending=order == "asc"),
+        page=asked,
         agent_id=agent_id,
         model=model,
         feedback=feedback,
@@ -74,14 +71,10 @@ async def list_messages_for_step(
     *,
     services: CurrentServices,
     step_id: str,
-    before: Older = None,
-    after: Newer = None,
-    limit: Limit = 100,
-    order: Order = "asc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: MessagesOldestFirst,
 ) -> Response:
     """The model's reply and what its tool calls returned."""
-    query = MessageQuery(step_id=step_id, older_than=before, newer_than=after, limit=limit, ascending=order == "asc")
+    query = replace_query(asked, step_id=step_id)
     return await list_messages(services, query, config_of(None), lambda tx: tx.steps.get(step_id))
 
 

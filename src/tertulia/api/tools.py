@@ -1,11 +1,11 @@
 """``/v1/tools``: the tools there are. In this release those are the built-in ones."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Query
 
 from tertulia.api.deps import CurrentServices
-from tertulia.api.pages import After, Before, Limit, Order, page, slice_of
+from tertulia.api.pages import NewestFirst, slice_of
 from tertulia.api.routing import api_router
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.errors import NotFound
@@ -48,14 +48,10 @@ Tools = Annotated[list[ToolSpec], Depends(_tool_filter)]
 async def list_tools(
     *,
     tools: Tools,
-    before: Before = None,
-    after: After = None,
-    limit: Limit = 50,
-    order: Order = "desc",
-    order_by: Literal["created_at"] = "created_at",
+    asked: NewestFirst,
 ) -> list[ToolBody]:
     """Filters narrow each other."""
-    indexes = slice_of([tool.id for tool in tools], page(limit, after, before, ascending=order == "asc"))
+    indexes = slice_of([tool.id for tool in tools], asked)
     return [tool_body(tools[i]) for i in indexes]
 
 
