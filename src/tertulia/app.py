@@ -16,9 +16,9 @@ from tertulia.api.router import build_api
 from tertulia.domain.errors import TertuliaError
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
-from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.descriptions import Describer
+from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.preview import Previews

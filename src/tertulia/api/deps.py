@@ -9,8 +9,8 @@ from starlette.requests import HTTPConnection
 
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
-from tertulia.engine.context_window import ContextWindows
 from tertulia.engine.conversations import Conversations
+from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.preview import Previews
 from tertulia.engine.runs import Runs

@@ -6,7 +6,7 @@ import msgspec
 from pydantic import BaseModel
 
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.context_window import ContextWindow
+from tertulia.engine.lifecycle.context_window import ContextWindow
 
 
 class ContextWindowBody(BaseModel):
