@@ -20,8 +20,8 @@ from tertulia.engine.conversations import Conversations
 from tertulia.engine.descriptions import Describer
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
+from tertulia.engine.lifecycle.preview import Previews
 from tertulia.engine.lifecycle.settings import RunSettings
-from tertulia.engine.preview import Previews
 from tertulia.engine.retention import prune_daily
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders

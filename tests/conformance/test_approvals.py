@@ -6,7 +6,7 @@ import pytest
 from letta_client import Letta
 from letta_client.types import AgentState, Conversation
 
-from tertulia.providers.tool_names import tool_name
+from tertulia.providers.encoding.tool_names import tool_name
 from tests.conformance.helpers import MakeAgent, answer, detail, history, of_type, refused, send, stream, types
 from tests.conformance.requirements import requirement
 from tests.support.openai_endpoint import OpenAIEndpoint, call, calls, text

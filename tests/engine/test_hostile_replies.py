@@ -6,7 +6,7 @@ from tertulia.api.wire.frames import encode
 from tertulia.api.wire.messages import wire_messages
 from tertulia.domain.json_values import MAX_DEPTH, NotJson, decoded, is_object
 from tertulia.domain.runs import RequestConfig
-from tertulia.providers.turns import arguments_object
+from tertulia.providers.encoding.turns import arguments_object
 from tests.support.nesting import nested_text
 from tests.support.scripted import calls, say
 from tests.support.world import World

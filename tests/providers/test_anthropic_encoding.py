@@ -32,7 +32,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic.encoding import MessagesEncoder
 from tertulia.providers.anthropic.settings import HABITS
-from tertulia.providers.tool_names import tool_name
+from tertulia.providers.encoding.tool_names import tool_name
 from tests.support.anthropic_requests import find_violations
 from tests.support.histories import any_history
 

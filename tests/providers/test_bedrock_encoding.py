@@ -23,7 +23,7 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.tool_names import tool_name
+from tertulia.providers.encoding.tool_names import tool_name
 from tests.support.bedrock_bodies import (
     CLAUDE,
     EARLY_CLAUDE,

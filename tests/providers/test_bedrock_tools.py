@@ -9,7 +9,7 @@ from msgspec import structs
 from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.tool_names import tool_name
+from tertulia.providers.encoding.tool_names import tool_name
 from tests.support.bedrock_bodies import CLAUDE, LLAMA, LOOK, MISTRAL, NOVA, body_of, encoder, written
 from tests.support.histories import answer, call, message
 

@@ -27,7 +27,7 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.fragments import ENTRY_BYTES, FragmentCache
+from tertulia.providers.encoding.fragments import ENTRY_BYTES, FragmentCache
 from tests.support.chat_bodies import body_of, provider, settings
 from tests.support.tool_specs import ANYTHING, SEARCH
 

@@ -26,8 +26,8 @@ from tertulia.domain.messages import (
     UrlImage,
 )
 from tertulia.ports.provider import ModelRequest
+from tertulia.providers.encoding.tool_names import tool_name
 from tertulia.providers.gemini.encoding import NO_SIGNATURE, UNNAMED
-from tertulia.providers.tool_names import tool_name
 from tests.support.gemini_bodies import (
     MINE,
     NEW,

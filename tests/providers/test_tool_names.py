@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tertulia.providers.tool_names import own_names, tool_name
+from tertulia.providers.encoding.tool_names import own_names, tool_name
 from tests.support.tool_specs import SEARCH
 
 TAKEN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tertulia.providers.tool_schemas import object_schema
+from tertulia.providers.encoding.tool_schemas import object_schema
 
 A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 AB: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}, "required": ["a", "b"]}

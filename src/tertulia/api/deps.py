@@ -12,7 +12,7 @@ from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
-from tertulia.engine.preview import Previews
+from tertulia.engine.lifecycle.preview import Previews
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
 from tertulia.ports.apart import Apart

@@ -21,13 +21,13 @@ from tertulia.ports.provider import (
 )
 from tertulia.ports.rounds import turn
 from tertulia.providers import setting_rules
+from tertulia.providers.encoding.tool_names import own_names
 from tertulia.providers.endpoint import EndpointConfig
 from tertulia.providers.failures import Subject
 from tertulia.providers.halves import Halves
 from tertulia.providers.model_list import Listed, ModelList
 from tertulia.providers.retries import Retries
 from tertulia.providers.setting_rules import Rules
-from tertulia.providers.tool_names import own_names
 
 _MOST_BODIES: Final = 4  # of one request; an adapter that words it anew without end is wrong
 

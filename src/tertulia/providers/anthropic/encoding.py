@@ -30,11 +30,10 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.anthropic.schema import closed_schema
 from tertulia.providers.anthropic.settings import Habits, parameters
-from tertulia.providers.fragments import FragmentCache
-from tertulia.providers.setting_rules import sent
-from tertulia.providers.tool_names import tool_name
-from tertulia.providers.tool_schemas import object_schema
-from tertulia.providers.turns import (
+from tertulia.providers.encoding.fragments import FragmentCache
+from tertulia.providers.encoding.tool_names import tool_name
+from tertulia.providers.encoding.tool_schemas import object_schema
+from tertulia.providers.encoding.turns import (
     ASSISTANT,
     USER,
     alternating,
@@ -42,6 +41,7 @@ from tertulia.providers.turns import (
     call_id,
     fragment,
 )
+from tertulia.providers.setting_rules import sent
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -31,11 +31,10 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.bedrock.models import Family, family_of
 from tertulia.providers.bedrock.settings import JSON_SCHEMA, PARALLEL, rules_for
-from tertulia.providers.fragments import FragmentCache
-from tertulia.providers.setting_rules import leaves, parameters
-from tertulia.providers.tool_names import tool_name
-from tertulia.providers.tool_schemas import object_schema
-from tertulia.providers.turns import (
+from tertulia.providers.encoding.fragments import FragmentCache
+from tertulia.providers.encoding.tool_names import tool_name
+from tertulia.providers.encoding.tool_schemas import object_schema
+from tertulia.providers.encoding.turns import (
     ASSISTANT,
     USER,
     alternating,
@@ -43,6 +42,7 @@ from tertulia.providers.turns import (
     call_id,
     fragment,
 )
+from tertulia.providers.setting_rules import leaves, parameters
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -35,11 +35,11 @@ from tertulia.domain.messages import (
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers import setting_rules
-from tertulia.providers.fragments import FragmentCache
+from tertulia.providers.encoding.fragments import FragmentCache
+from tertulia.providers.encoding.tool_names import tool_name
+from tertulia.providers.encoding.turns import ASSISTANT, RESULTS, arguments_object, fragment
 from tertulia.providers.gemini.schema import known_schema
 from tertulia.providers.gemini.settings import RULES
-from tertulia.providers.tool_names import tool_name
-from tertulia.providers.turns import ASSISTANT, RESULTS, arguments_object, fragment
 
 UNNAMED: Final = "gemini-"
 """What ids of calls begin with that Gemini gave none; they do not go back to it."""

@@ -30,13 +30,13 @@ from tertulia.domain.messages import (
 )
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.fragments import FragmentCache
+from tertulia.providers.encoding.fragments import FragmentCache
+from tertulia.providers.encoding.tool_names import tool_name
+from tertulia.providers.encoding.tool_schemas import object_schema
 from tertulia.providers.openai.chat_quirks import Quirks
 from tertulia.providers.openai.chat_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules, sent
-from tertulia.providers.tool_names import tool_name
-from tertulia.providers.tool_schemas import object_schema
 
 _MAX_CALL_ID: Final = 40  # characters; OpenAI refuses longer ones
 _NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")

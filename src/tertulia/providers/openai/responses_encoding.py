@@ -28,13 +28,13 @@ from tertulia.domain.messages import (
 )
 from tertulia.domain.tools import ToolSpec
 from tertulia.ports.provider import ModelRequest
-from tertulia.providers.fragments import FragmentCache
+from tertulia.providers.encoding.fragments import FragmentCache
+from tertulia.providers.encoding.tool_names import tool_name
+from tertulia.providers.encoding.tool_schemas import object_schema
+from tertulia.providers.encoding.turns import arguments_object, call_id
 from tertulia.providers.openai.responses_settings import parameters
 from tertulia.providers.openai.strict_schema import strict_schema
 from tertulia.providers.setting_rules import Rules
-from tertulia.providers.tool_names import tool_name
-from tertulia.providers.tool_schemas import object_schema
-from tertulia.providers.turns import arguments_object, call_id
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -1,0 +1,1 @@
+"""What the encoders of all dialects share."""
