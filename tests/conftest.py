@@ -19,6 +19,7 @@ from tests.support.databases import remove_shared_directory
 from tests.support.module_state import ModuleState
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 LIVE = os.environ.get("TERTULIA_LIVE") == "1"
@@ -139,7 +140,7 @@ def watchers() -> list[Telemetry]:
 @pytest.fixture
 async def world(tmp_path: Path, run_settings: RunSettings, watchers: list[Telemetry]) -> AsyncIterator[World]:
     """A whole engine over a real database and a scripted model."""
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     catalogue = ScriptedCatalogue()
     services = services_over(store, catalogue, runs=run_settings, watchers=watchers)
     await services.runs.open()

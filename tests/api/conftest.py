@@ -1,6 +1,5 @@
 """The API over a real engine and a real SQLite file, called in this process."""
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tertulia.providers.catalogue import build_catalogue
 from tertulia.store.secrets import FernetSecrets
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 MODEL = "openai/gpt-4o-mini"
@@ -42,19 +42,9 @@ def api_settings() -> ApiSettings:
     return ApiSettings()
 
 
-@pytest.fixture(scope="session")
-async def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with its tables made, to copy: making them takes longer than most of these tests."""
-    path = tmp_path_factory.mktemp("database") / "empty.db"
-    await (await open_sqlite(path)).close()
-    return path
-
-
 @pytest.fixture
-async def services(tmp_path: Path, empty_database: Path, api_settings: ApiSettings) -> AsyncIterator[Services]:
-    path = tmp_path / "tertulia.db"
-    shutil.copy(empty_database, path)
-    store = await open_sqlite(path)
+async def services(tmp_path: Path, api_settings: ApiSettings) -> AsyncIterator[Services]:
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     catalogue = build_catalogue(PROVIDERS, MODEL)
     providers = StoredProviders(
         store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, PROVIDERS), NoSignals()

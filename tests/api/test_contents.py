@@ -78,6 +78,7 @@ async def test_a_compressed_body_is_taken_in_whatever_pieces_it_comes(client: ht
         (gzip.compress(b"{}") + b"more", "gzip"),
         (gzip.compress(b"{}"), "gzip, gzip"),
     ],
+    ids=["cut off", "not compressed", "more of deflate", "more of gzip", "compressed once"],
 )
 async def test_a_body_that_is_not_of_its_coding_is_400(client: httpx.AsyncClient, body: bytes, coding: str) -> None:
     reply = await client.post("/v1/blocks/", content=body, headers=JSON | {"content-encoding": coding})

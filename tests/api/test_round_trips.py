@@ -19,6 +19,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.api.conftest import SECRET_KEY
 from tests.conformance.provider_settings import VARIANTS
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 
 NOWHERE = "http://127.0.0.1:9/v1"
 TOKENS = '{"access_token": "a", "refresh_token": "r", "account_id": "account"}'
@@ -40,10 +41,8 @@ NEVER_SENT = {"updated_at"}
 
 
 @pytest.fixture
-async def every_provider(tmp_path: Any, empty_database: Any) -> AsyncIterator[Services]:
-    path = tmp_path / "tertulia.db"
-    path.write_bytes(empty_database.read_bytes())
-    store = await open_sqlite(path)
+async def every_provider(tmp_path: Any) -> AsyncIterator[Services]:
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     catalogue = build_catalogue(EVERY, HANDLES[0])
     providers = StoredProviders(
         store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, EVERY), NoSignals()

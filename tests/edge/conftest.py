@@ -19,6 +19,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.support.raw_client import RawClient
 from tests.support.scripted import ScriptedCatalogue
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Serve: TypeAlias = Callable[..., contextlib.AbstractAsyncContextManager[Callable[[], RawClient]]]
@@ -58,7 +59,7 @@ def api_settings() -> ApiSettings:
 
 @pytest.fixture
 async def api(tmp_path: Any, api_settings: ApiSettings) -> AsyncIterator[Application]:
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     services = services_over(store, ScriptedCatalogue(), api=api_settings)
     yield build_api(services)
     await close_services(services)

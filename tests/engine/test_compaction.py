@@ -36,6 +36,7 @@ from tests.engine.test_approvals import Talk, ran
 from tests.support.counting import CountingCatalogue, CountingProvider
 from tests.support.scripted import USAGE, Gate, calls, say
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -46,9 +47,11 @@ Open: TypeAlias = Callable[[CountingProvider], AbstractAsyncContextManager[World
 
 @pytest.fixture
 def open_world(tmp_path: Path) -> Open:
+    path = with_tables(tmp_path / "tertulia.db")
+
     @asynccontextmanager
     async def opened(provider: CountingProvider) -> AsyncGenerator[World]:
-        store = await open_sqlite(tmp_path / "tertulia.db")
+        store = await open_sqlite(path)
         services = services_over(store, CountingCatalogue(provider))
         yield World(services, provider)
         await services.runs.close()
@@ -233,7 +236,7 @@ async def test_traces_stay_exact_through_compactions(open_world: Open) -> None:
 
 async def test_the_threshold_is_the_part_of_the_window_that_may_be_filled(tmp_path: Path) -> None:
     provider = CountingProvider(32_000)
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     settings = RunSettings(compaction_threshold=0.1)
     services = services_over(store, CountingCatalogue(provider), runs=settings)
     world = World(services, provider)

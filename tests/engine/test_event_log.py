@@ -15,13 +15,14 @@ from tertulia.ports.store import Store
 from tertulia.store.event_log import StoredEventLog
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.rows import store_run
+from tests.support.sqlite_files import with_tables
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     yield store
     await store.close()
 

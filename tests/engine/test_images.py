@@ -19,6 +19,7 @@ from tests.support.histories import message
 from tests.support.raw_http import RawServer, response
 from tests.support.scripted import ScriptedCatalogue, ScriptedProvider
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -111,7 +112,7 @@ def test_what_is_encoded_without_one_of_its_images_is_not_to_be_kept() -> None:
 @pytest.fixture
 async def open_world(tmp_path: Path) -> AsyncIterator[World]:
     """A world that fetches from this machine, with a model that needs bytes."""
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     catalogue = ScriptedCatalogue()
     catalogue.provider = Bytes()
     services = services_over(store, catalogue, web=WebSettings(allow_private_addresses=True))

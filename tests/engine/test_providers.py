@@ -19,6 +19,7 @@ from tertulia.settings import ProviderSettings
 from tertulia.store.secrets import FernetSecrets
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.scripted import ScriptedProvider
+from tests.support.sqlite_files import with_tables
 
 OLD, NEW = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
 ACCOUNT = ProviderAccount(
@@ -73,7 +74,7 @@ class Worker:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_sqlite(tmp_path / "t.db")
+    opened = await open_sqlite(with_tables(tmp_path / "t.db"))
     yield opened
     await opened.close()
 

@@ -21,6 +21,7 @@ from tertulia.ports.tool import ToolContext
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.fleet import Fleet
 from tests.support.scripted import Gate, calls, say
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ def again() -> SlowTool:
 
 @pytest.fixture
 async def fleet(tmp_path: Path, once: SlowTool, again: SlowTool) -> AsyncIterator[Fleet]:
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     fleet = Fleet(store, [once, again])
     yield fleet
     await fleet.close()

@@ -31,6 +31,7 @@ from tests.support.anthropic_endpoint import (
 from tests.support.openai_endpoint import ChatRequest, OpenAIEndpoint
 from tests.support.scripted import ScriptedProvider
 from tests.support.services import services_over
+from tests.support.sqlite_files import with_tables
 from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +105,7 @@ async def dialects(tmp_path: Path, claude: AnthropicEndpoint, chat: OpenAIEndpoi
         Endpoint(name="anthropic", type=BY_PREFIX["anthropic"], base_url=claude.url, api_key="sk-ant"),
         Endpoint(name="openai", type=BY_PREFIX["openai"], base_url=chat.url, api_key="sk"),
     )
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     catalogue = build_catalogue(ProviderSettings(endpoints=endpoints, retries=0), None)
     services = services_over(store, catalogue)
     yield World(services, ScriptedProvider())

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeAlias, cast
 
@@ -12,24 +13,25 @@ MEANT_TO_CHANGE: Final[Mapping[str, str]] = MappingProxyType(
 """Where something may be left, and why that has an end."""
 
 _DEEPEST: Final = 10
-Mark: TypeAlias = Any
+_Seen: TypeAlias = tuple[Any, tuple[Any, ...]]
+"""A container, and what it held at the last look: kept, so that no other object can have its identity."""
 
 
 class ModuleState:
     """The contents of every dict, list and set that the package's modules and classes hold, nested ones too."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[object, Mark]] = {}
+        self._places: dict[str, object] = {}
+        self._seen: dict[str, tuple[_Seen, ...]] = {}
         self._modules: dict[str, int] = {}
         self._held: set[int] = set()  # a constant is looked at once, however many modules import it
         self._loaded = 0
 
     def look(self) -> list[str]:
         """The places whose contents are not what they were at the last look; those of new modules are only noted."""
-        changed = [name for name, (held, mark) in self._places.items() if _mark(held) != mark]
-        for name in changed:
-            held, _ = self._places[name]
-            self._places[name] = held, _mark(held)
+        changed = [place for place, containers in self._seen.items() if not all(map(_is_as_it_was, containers))]
+        for place in changed:
+            self._seen[place] = tuple(_containers(self._places[place]))
         if len(sys.modules) != self._loaded:
             self._note_new_modules()
         return changed
@@ -42,7 +44,8 @@ class ModuleState:
                 for place, held in _held_by(name, module):
                     if place not in MEANT_TO_CHANGE and id(held) not in self._held:
                         self._held.add(id(held))
-                        self._places[place] = held, _mark(held)
+                        self._places[place] = held
+                        self._seen[place] = tuple(_containers(held))
 
 
 def _held_by(name: str, module: ModuleType) -> Iterator[tuple[str, object]]:
@@ -72,15 +75,24 @@ def _of_a_library(attribute: str) -> bool:
     return attribute.startswith(("_abc_", "model_", "__pydantic", "_decorator"))
 
 
-def _mark(value: Any, deeper: int = _DEEPEST) -> Mark:
-    """What is equal as long as the contents are the same: plain values by type and value, others by identity."""
-    if isinstance(value, str | bytes | int | float | None):
-        return type(value), value
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if isinstance(value, set):
-        return frozenset(map(id, cast("set[Any]", value)))
+def _containers(value: Any, deeper: int = _DEEPEST) -> Iterator[_Seen]:
+    """Whatever can change in it, itself included, each with what it holds now."""
+    if isinstance(value, dict | MappingProxyType | list | set | bytearray):
+        yield value, _contents(value)
     if deeper and isinstance(value, dict | MappingProxyType | list | tuple):
-        items = cast("Iterable[Any]", value.items() if isinstance(value, dict | MappingProxyType) else value)
-        return [_mark(item, deeper - 1) for item in items]
-    return id(value)
+        for item in _contents(value):
+            yield from _containers(item, deeper - 1)
+
+
+def _contents(container: Any) -> tuple[Any, ...]:
+    if isinstance(container, dict | MappingProxyType):
+        mapping = cast("Mapping[Any, Any]", container)
+        return (*mapping, *mapping.values())
+    return tuple(container)
+
+
+def _is_as_it_was(seen: _Seen) -> bool:
+    """Whether it holds the very same objects: equal ones can be others, and asking for equality can take long."""
+    container, before = seen
+    now = _contents(container)
+    return len(now) == len(before) and all(map(is_, now, before))

@@ -9,6 +9,7 @@ from tertulia.domain.events import RunStarted
 from tertulia.ports.telemetry import EventsStored
 from tertulia.store.event_log import StoredEventLog
 from tertulia.store.sqlite.store import open_sqlite
+from tests.support.sqlite_files import with_tables
 from tests.support.told import Told
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_log_lags_while_the_store_takes_nothing_and_no_longer(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     events = StoredEventLog(store, telemetry=told)
 
     async def fail(_work: object) -> None:

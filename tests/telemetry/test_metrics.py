@@ -28,6 +28,7 @@ from tertulia.ports.telemetry import (
 from tertulia.store.sqlite.store import open_sqlite
 from tertulia.telemetry.metrics import Metrics, Sources
 from tests.support.scripted import Gate, calls, say
+from tests.support.sqlite_files import with_tables
 from tests.support.told import Told
 from tests.support.world import World
 
@@ -178,7 +179,7 @@ class _Pool:
 
 async def test_what_is_looked_at_is_looked_at_when_it_is_asked_for(tmp_path: Path) -> None:
     metrics = Metrics()
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
     metrics.look_at(Sources(store=store, active_runs=lambda: 4, lag=lambda: 0.5, pool=_Pool()))
     found = await samples(metrics)
     names = ("database_up", "runs_active", "runs_waiting", "event_lag_seconds", "pool_in_use", "pool_waiting")
@@ -190,7 +191,7 @@ async def test_what_is_looked_at_is_looked_at_when_it_is_asked_for(tmp_path: Pat
 
 async def test_figures_are_there_while_the_database_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics()
-    store = await open_sqlite(tmp_path / "tertulia.db")
+    store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
 
     async def fail(_work: object) -> None:
         raise StoreUnavailable("The database cannot be used.")

@@ -1,8 +1,6 @@
 """The stores that the contract is tested on."""
 
-import asyncio
 import os
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,18 +11,7 @@ from tertulia.ports.store import Store
 from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.databases import FAST, Database, shared_directory
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy, because migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("empty") / "tertulia.db"
-
-    async def migrate() -> None:
-        await (await open_sqlite(path)).close()
-
-    asyncio.run(migrate())
-    return path
+from tests.support.sqlite_files import with_tables
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +28,7 @@ def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractAsyncCont
     if request.param == "postgresql":
         database: Database = request.getfixturevalue("postgres_database")
         return database.emptied()
-    path = tmp_path / "tertulia.db"
-    shutil.copyfile(request.getfixturevalue("empty_sqlite_file"), path)
-    return _opened(path)
+    return _opened(with_tables(tmp_path / "tertulia.db"))
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from tertulia.store.sqlite.store import open_sqlite
 from tests.contracts.store.makers import a_message, a_run, stored_agent, stored_conversation, stored_messages
 from tests.contracts.store.random_history import answers, fill
 from tests.support.databases import FAST, asked, bare_database, execute, kill_connections, shared_directory
+from tests.support.sqlite_files import with_tables
 
 
 class Stopped(Exception):
@@ -45,9 +46,8 @@ def url(server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def path(tmp_path: Path, empty_sqlite_file: Path) -> Path:
-    shutil.copyfile(empty_sqlite_file, tmp_path / "tertulia.db")
-    return tmp_path / "tertulia.db"
+def path(tmp_path: Path) -> Path:
+    return with_tables(tmp_path / "tertulia.db")
 
 
 def silent(what: str, done: int, total: int) -> None:
