@@ -20,10 +20,11 @@ from typing import Any, Final, cast
 from bench.dialect_replies import DIALECTS
 from bench.scenarios.dialects import ROWS
 from tertulia.api.deps import Services
+from tertulia.domain.blocks import new_block
 from tertulia.domain.messages import TextPart
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.provider_types import BY_PREFIX
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.agents import AgentDraft
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.provider import (
     Finished,
@@ -112,7 +113,7 @@ async def _share(dialect: str) -> CachedShare:
 
 
 async def _talk(services: Services, model: str) -> None:
-    blocks = (NewBlock(label="persona", value="I am terse. " * 20), NewBlock(label="human", value="Ann. " * 20))
+    blocks = (new_block(label="persona", value="I am terse. " * 20), new_block(label="human", value="Ann. " * 20))
     view = await services.agents.create(
         AgentDraft(name="Ada", model=model, memory_blocks=blocks, context_window_limit=WINDOW)
     )

@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.domain.blocks import new_block
+from tertulia.engine.agents import AgentDraft
 from tests.conformance.schema import find_problems, reference
 from tests.conformance.streams import find_stream_problems, parse_frames
 from tests.support.scripted import calls, say
@@ -52,7 +53,7 @@ class Talk:
 
 @pytest.fixture
 async def talk(scripted: httpx.AsyncClient, world: World) -> Talk:
-    draft = AgentDraft(memory_blocks=(NewBlock(label="human", value="Ann"),), tool_rules=(APPROVAL,))
+    draft = AgentDraft(memory_blocks=(new_block(label="human", value="Ann"),), tool_rules=(APPROVAL,))
     return Talk(scripted, world, (await world.agent(draft)).agent.id)
 
 

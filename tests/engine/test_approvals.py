@@ -8,12 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from tertulia.context.pairing import is_paired
+from tertulia.domain.blocks import new_block
 from tertulia.domain.errors import ApprovalPending, Conflict, NothingPending
 from tertulia.domain.events import Event, MessageAdded, Stopped, ToolCallDelta
 from tertulia.domain.messages import ApprovalPart, TextPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.agents import AgentDraft
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewAnswer, NewMessage, SendRequest
 from tertulia.ports.store import Transaction
@@ -62,7 +63,7 @@ def decided(id_: str, *, approve: bool, reason: str | None = None) -> NewAnswer:
 
 @pytest.fixture
 async def talk(world: World) -> Talk:
-    draft = AgentDraft(memory_blocks=(NewBlock(label="human", value="Ann"),), tool_rules=(APPROVAL,))
+    draft = AgentDraft(memory_blocks=(new_block(label="human", value="Ann"),), tool_rules=(APPROVAL,))
     return Talk(world, (await world.agent(draft)).agent.id)
 
 

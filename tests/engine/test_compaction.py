@@ -13,6 +13,7 @@ import pytest
 
 from tertulia.context.pairing import is_paired
 from tertulia.domain.agents import CompactionSettings
+from tertulia.domain.blocks import new_block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import (
     Conflict,
@@ -26,7 +27,7 @@ from tertulia.domain.errors import (
 from tertulia.domain.events import CompactionBegun, Event, Failed, MessageAdded, Stopped
 from tertulia.domain.messages import Compaction, Message
 from tertulia.domain.models import ModelCard, ModelSettings
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.agents import AgentDraft
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.provider import Finished, ModelRequest, Provider
@@ -179,7 +180,7 @@ async def test_a_message_too_long_for_the_window_fails_and_the_next_one_is_answe
 
 async def test_a_system_prompt_longer_than_the_window_is_told_as_what_it_is(open_world: Open) -> None:
     async with open_world(CountingProvider(4000)) as world:
-        block = NewBlock(label="human", value=LONG * 100)
+        block = new_block(label="human", value=LONG * 100)
         agent = (await world.agent(AgentDraft(name="Ada", memory_blocks=(block,)))).agent
         events = await world.send(agent.id, "hi")
         assert Stopped("context_window_overflow_in_system_prompt") in events
@@ -190,7 +191,7 @@ async def test_a_system_prompt_longer_than_the_window_is_told_as_what_it_is(open
 
 async def test_the_same_is_found_out_when_the_provider_refuses(open_world: Open) -> None:
     async with open_world(CountingProvider(1000, told=32_000)) as world:
-        block = NewBlock(label="human", value=LONG * 20)
+        block = new_block(label="human", value=LONG * 20)
         agent = (await world.agent(AgentDraft(name="Ada", memory_blocks=(block,)))).agent
         events = await world.send(agent.id, "hi")
         assert Stopped("context_window_overflow_in_system_prompt") in events

@@ -5,10 +5,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tertulia.api.deps import Services
+from tertulia.domain.blocks import new_block
 from tertulia.domain.events import Event
 from tertulia.domain.messages import Message, TextPart
 from tertulia.domain.runs import Run
-from tertulia.engine.agents import AgentDraft, AgentView, NewBlock
+from tertulia.engine.agents import AgentDraft, AgentView
 from tertulia.engine.conversations import ConversationDraft
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.store import Store
@@ -27,7 +28,7 @@ class World:
         return self.services.store
 
     async def agent(self, draft: AgentDraft | None = None) -> AgentView:
-        block = NewBlock(label="human", value="Ann")
+        block = new_block(label="human", value="Ann")
         return await self.services.agents.create(draft or AgentDraft(name="Ada", memory_blocks=(block,)))
 
     async def conversation(self, agent_id: str) -> str:

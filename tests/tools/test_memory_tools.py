@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tertulia.domain.blocks import new_block
 from tertulia.domain.tools import ToolOutcome
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.agents import AgentDraft
 from tertulia.ports.tool import ToolContext
 from tertulia.tools import BUILTIN_TOOLS
 from tests.support.world import World
@@ -44,8 +45,8 @@ async def memory(world: World) -> Memory:
     view = await world.agent(
         AgentDraft(
             memory_blocks=(
-                NewBlock(label="human", value="Ann\nlikes tea", limit=40),
-                NewBlock(label="rules", value="none", read_only=True),
+                new_block(label="human", value="Ann\nlikes tea", limit=40),
+                new_block(label="rules", value="none", read_only=True),
             )
         )
     )

@@ -16,10 +16,10 @@ from tertulia.api.wire.blocks import (
     UpdateBlockBody,
     block_body,
     block_changes,
-    new_block,
+    block_of,
 )
 from tertulia.api.wire.common import MAX_INT, Count
-from tertulia.domain.blocks import Block
+from tertulia.domain.blocks import Block, check
 from tertulia.ports.queries import AgentQuery, BlockQuery
 from tertulia.ports.store import Transaction
 
@@ -89,7 +89,7 @@ async def count_blocks(services: CurrentServices, wanted: BlockFilter) -> int:
 
 @router.post("/v1/blocks", operation_id="create_block")
 async def create_block(body: CreateBlockBody, services: CurrentServices) -> BlockBody:
-    block = new_block(body)
+    block = check(block_of(body))
     await services.store.write(lambda tx: tx.blocks.insert(block))
     return block_body(block)
 

@@ -6,7 +6,9 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import BlockLimitExceeded, BlockReadOnly
+from tertulia.domain.ids import new_block_id
 
 DEFAULT_LIMIT: Final = 100_000
 """Characters a block may hold unless its creator says otherwise."""
@@ -35,6 +37,12 @@ class Block(Struct, frozen=True, kw_only=True):
     entity_id: str | None = None
     project_id: str | None = None
     preserve_on_migration: bool = False
+
+
+def new_block(*, label: str, value: str, **fields: Any) -> Block:
+    """A block to be, with an id and no other past. Its value is not checked yet."""
+    now = utc_now()
+    return Block(id=new_block_id(), label=label, value=value, created_at=now, updated_at=now, **fields)
 
 
 def check(block: Block) -> Block:

@@ -5,17 +5,17 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent, AgentActivity, AgentType, BusyPolicy, CompactionSettings
-from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
+from tertulia.domain.blocks import Block, check
 from tertulia.domain.clock import utc_now
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound, StoreUnavailable
-from tertulia.domain.ids import new_agent_id, new_block_id, new_message_id
+from tertulia.domain.ids import new_agent_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
@@ -41,28 +41,6 @@ _log = structlog.get_logger(__name__)
 _ROWS_AT_ONCE = 200
 """Of an agent that is deleted; others write between one such piece and the next."""
 _SWEEP_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewBlock:
-    """A memory block that is created with its agent."""
-
-    label: str
-    value: str
-    description: str | None = None
-    limit: int = DEFAULT_LIMIT
-    read_only: bool = False
-    metadata: dict[str, Any] | None = None
-    tags: tuple[str, ...] = ()
-    hidden: bool | None = None
-    is_template: bool = False
-    template_name: str | None = None
-    template_id: str | None = None
-    base_template_id: str | None = None
-    deployment_id: str | None = None
-    entity_id: str | None = None
-    project_id: str | None = None
-    preserve_on_migration: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +74,18 @@ class AgentDraft:
     per_file_view_window_char_limit: int | None = None
     busy_policy: BusyPolicy | None = None
     fallback_models: tuple[str, ...] = ()
-    memory_blocks: tuple[NewBlock, ...] = ()
+    memory_blocks: tuple[Block, ...] = ()
     block_ids: tuple[str, ...] = ()
     memory_variables: Mapping[str, str] = field(default_factory=dict[str, str])
     initial_messages: tuple[NewMessage, ...] = ()
+
+
+_AS_DRAFTED: Final = tuple(
+    name
+    for name in Agent.__struct_fields__
+    if name in AgentDraft.__slots__ and name not in {"name", "system", "model", "tool_ids", "tool_rules", "tags"}
+)
+"""Fields of an agent that are just what its draft says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +124,7 @@ class Agents:
         :raises NotFound: if a block or tool id names nothing.
         """
         agent = self._agent(draft)
-        blocks = [_block(new, draft.memory_variables) for new in draft.memory_blocks]
+        blocks = [_filled_in(block, draft.memory_variables) for block in draft.memory_blocks]
         messages = [_initial(new, agent) for new in draft.initial_messages]
         return self._view(await self._store.write(partial(_insert, agent, blocks, draft.block_ids, messages)))
 
@@ -313,28 +299,14 @@ class Agents:
         agent = Agent(
             id=agent_id,
             name=draft.name or f"agent {agent_id[-6:]}",
-            agent_type=draft.agent_type,
             system=default_system(draft.agent_type) if draft.system is None else draft.system,
             model=draft.model or self._default_model(),
             created_at=now,
             updated_at=now,
-            description=draft.description,
-            model_settings=draft.model_settings,
-            context_window_limit=draft.context_window_limit,
-            embedding=draft.embedding,
-            compaction_settings=draft.compaction_settings,
             tool_ids=tuple(tool_ids),
             tool_rules=distinct((*rules, *draft.tool_rules)),
             tags=tuple(dict.fromkeys(draft.tags)),
-            metadata=draft.metadata,
-            timezone=draft.timezone,
-            hidden=draft.hidden,
-            message_buffer_autoclear=draft.message_buffer_autoclear,
-            project_id=draft.project_id,
-            max_files_open=draft.max_files_open,
-            per_file_view_window_char_limit=draft.per_file_view_window_char_limit,
-            busy_policy=draft.busy_policy,
-            fallback_models=draft.fallback_models,
+            **{name: getattr(draft, name) for name in _AS_DRAFTED},
         )
         check_agent(self._catalogue, self._tools, agent)
         return agent
@@ -416,12 +388,11 @@ def _insert(
     return _load(tx, agent)
 
 
-def _block(new: NewBlock, variables: Mapping[str, str]) -> Block:
-    now, value = utc_now(), new.value
+def _filled_in(block: Block, variables: Mapping[str, str]) -> Block:
+    value = block.value
     for name, replacement in variables.items():
         value = value.replace("{{" + name + "}}", replacement)
-    fields: dict[str, Any] = {name: getattr(new, name) for name in NewBlock.__slots__} | {"value": value}
-    return check(Block(id=new_block_id(), created_at=now, updated_at=now, **fields))
+    return check(replace(block, value=value))
 
 
 def _initial(new: NewMessage, agent: Agent) -> Message:

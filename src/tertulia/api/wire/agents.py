@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from tertulia.api.wire.blocks import CreateBlockBody, block_fields
+from tertulia.api.wire.blocks import CreateBlockBody, block_of
 from tertulia.api.wire.common import (
     MAX_IDS,
     MAX_RULES,
@@ -28,7 +28,7 @@ from tertulia.domain.agents import AgentType, BusyPolicy
 from tertulia.domain.errors import InvalidArgument, Unsupported
 from tertulia.domain.models import ModelSettings, split_handle
 from tertulia.domain.runs import StopReason
-from tertulia.engine.agents import AgentDraft, NewBlock
+from tertulia.engine.agents import AgentDraft
 
 AgentName: TypeAlias = Annotated[Name, Field(min_length=1)]
 Variables: TypeAlias = Annotated[
@@ -208,7 +208,7 @@ def agent_draft(
         include_base_tools=body.include_base_tools,
         include_base_tool_rules=body.include_base_tool_rules,
         tool_rules=rules_from_wire(body.tool_rules or ()),
-        memory_blocks=tuple(NewBlock(**block_fields(block)) for block in body.memory_blocks or ()),
+        memory_blocks=tuple(block_of(block) for block in body.memory_blocks or ()),
         memory_variables=body.memory_variables or {},
         initial_messages=tuple(new_message(sent) for sent in body.initial_message_sequence or ()),
     )

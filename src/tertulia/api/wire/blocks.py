@@ -1,13 +1,11 @@
 """Memory blocks as clients see them, and what they may send to make and change one."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from tertulia.api.wire.common import MAX_INT, BodyModel, JsonObject, Name, Names, Prose, ResponseModel, Text
-from tertulia.domain.blocks import DEFAULT_LIMIT, Block, check
-from tertulia.domain.clock import utc_now
-from tertulia.domain.ids import new_block_id
+from tertulia.domain.blocks import DEFAULT_LIMIT, Block, new_block
 
 
 class BlockBody(ResponseModel):
@@ -104,19 +102,11 @@ def block_body(block: Block) -> BlockBody:
     )
 
 
-def block_fields(body: CreateBlockBody) -> dict[str, Any]:
-    """The fields of a new block as the domain names them."""
+def block_of(body: CreateBlockBody) -> Block:
+    """The block to be. Its value is not checked yet."""
     fields = body.model_dump(exclude_none=True)
-    return {**fields, "tags": tuple(fields.get("tags", ()))}
-
-
-def new_block(body: CreateBlockBody) -> Block:
-    """Make the block.
-
-    :raises BlockLimitExceeded: if the value is longer than the limit.
-    """
-    now = utc_now()
-    return check(Block(id=new_block_id(), created_at=now, updated_at=now, **block_fields(body)))
+    fields["tags"] = tuple(fields.get("tags", ()))
+    return new_block(**fields)
 
 
 def block_changes(body: UpdateBlockBody) -> dict[str, object]:
