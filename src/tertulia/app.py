@@ -37,11 +37,11 @@ from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
 from tertulia.providers.local import LocalProvider
 from tertulia.settings import Settings, WebSettings
+from tertulia.store.database import open_database
 from tertulia.store.event_log import StoredEventLog
-from tertulia.store.opening import open_database
 from tertulia.store.secrets import CallbackSecret, FernetSecrets
+from tertulia.telemetry.collector import open_traces
 from tertulia.telemetry.metrics import Metrics, Sources
-from tertulia.telemetry.opening import open_traces
 from tertulia.tools import builtin_tools
 from tertulia.tools.apart import ChildProcesses
 from tertulia.tools.callback_sender import GuardedSender

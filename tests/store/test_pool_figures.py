@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.settings import Settings
-from tertulia.store.opening import open_database
+from tertulia.store.database import open_database
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.anyio

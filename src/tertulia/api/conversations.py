@@ -145,7 +145,7 @@ async def recompile_conversation(conversation_id: ConversationId, request: Reque
 async def create_conversation(request: Request, agent_id: str) -> Conversation:
     services, body = services_of(request), await read_body(request, CreateConversationBody, optional=True)
     created = await services.conversations.create(agent_id, draft_from_wire(body))
-    return await _shown(services, created.id)
+    return await _conversation_body(services, created.id)
 
 
 @router.post("/v1/conversations/{conversation_id}/fork", operation_id="fork_conversation")
@@ -191,7 +191,7 @@ async def list_conversations(
 async def retrieve_conversation(
     services: CurrentServices, conversation_id: ConversationId, agent_id: str | None = None
 ) -> Conversation:
-    return await _shown(services, services.conversations.resolve(conversation_id, agent_id))
+    return await _conversation_body(services, services.conversations.resolve(conversation_id, agent_id))
 
 
 @router.patch(
@@ -213,7 +213,7 @@ async def update_conversation(
     if body.max_tokens is not None:
         changes["model_settings"] = await _with_max_tokens(services, stored_id, changes, body.max_tokens)
     await services.conversations.update(stored_id, changes)
-    return await _shown(services, stored_id)
+    return await _conversation_body(services, stored_id)
 
 
 @router.delete("/v1/conversations/{conversation_id}", operation_id="delete_conversation")
@@ -242,6 +242,6 @@ def _with_agent(stored_id: str, tx: Transaction) -> tuple[conversations.Conversa
     return conversation, tx.agents.get(conversation.agent_id)
 
 
-async def _shown(services: Services, stored_id: str) -> Conversation:
+async def _conversation_body(services: Services, stored_id: str) -> Conversation:
     conversation, in_context = await services.conversations.with_context(stored_id)
     return conversation_to_wire(conversation, in_context)

@@ -137,10 +137,10 @@ def validation_response(errors: Sequence[Mapping[str, Any]]) -> Response:
     sentences = list(dict.fromkeys(_sentence(error) for error in told))
     if len(errors) > len(told):
         sentences.append(f"There are {len(errors) - len(told)} more errors.")
-    return error_response(422, " ".join(sentences), errors=[_shown(error) for error in told])
+    return error_response(422, " ".join(sentences), errors=[_error_object(error) for error in told])
 
 
-def _shown(error: Mapping[str, Any]) -> dict[str, Any]:
+def _error_object(error: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "loc": [step for step in error["loc"] if not _is_shape(step)],
         "type": error["type"],

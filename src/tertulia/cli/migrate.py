@@ -22,7 +22,7 @@ from tertulia.settings import Settings
 from tertulia.store.copy import postgres as copy_postgres
 from tertulia.store.copy import sqlite as copy_sqlite
 from tertulia.store.copy.copying import Checksum, Source, Target, copy
-from tertulia.store.opening import open_database
+from tertulia.store.database import open_database
 from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.sql.tables import providers
 

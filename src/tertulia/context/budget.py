@@ -95,7 +95,7 @@ class TokenMeter:
         return 1.0 if known is None else known
 
     def _measured(self, message: Message) -> int:
-        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _shown(message)))
+        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _visible_parts(message)))
         self._lengths.put(message.id, length)
         return length
 
@@ -104,13 +104,13 @@ class TokenMeter:
         for message in messages:
             count = self._counts.get(message.id)
             if count is None:
-                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _shown(message)))
+                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _visible_parts(message)))
                 self._counts.put(message.id, count)
             total += count
         return total
 
 
-def _shown(message: Message) -> tuple[Part, ...]:
+def _visible_parts(message: Message) -> tuple[Part, ...]:
     """What a model is shown of a message; of a person's answer to an approval, only what came of it."""
     return () if message.role == "approval" else message.content
 

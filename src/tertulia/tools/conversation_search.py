@@ -39,7 +39,7 @@ async def _search(arguments: SearchArguments, context: ToolContext) -> str:
     found = [message for message in found if message.run_id != context.run_id]
     if not found:
         return "No messages found."
-    return msgspec.json.encode([_shown(message) for message in found]).decode()
+    return msgspec.json.encode([_hit(message) for message in found]).decode()
 
 
 def _instant(name: str, value: str | None, of_day: time) -> datetime | None:
@@ -55,7 +55,7 @@ def _instant(name: str, value: str | None, of_day: time) -> datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _shown(message: Message) -> dict[str, str]:
+def _hit(message: Message) -> dict[str, str]:
     return {
         "timestamp": message.created_at.isoformat(timespec="seconds"),
         "role": message.role,

@@ -129,7 +129,7 @@ class MessagesEncoder:
         if message.role == "assistant":
             own = message.model is not None and message.model.partition("/")[0] in self._writers
             return fragment(b"A", (said for part in message.content if (said := self._said(part, own=own)) is not None))
-        return fragment(b"U", (block for part in message.content if (block := _shown(part)) is not None))
+        return fragment(b"U", (block for part in message.content if (block := _block(part)) is not None))
 
     def _said(self, part: Part, *, own: bool) -> Block | None:
         """A part of a reply. ``own``: this provider wrote it."""
@@ -164,7 +164,7 @@ class MessagesEncoder:
 _CACHED: Final = {"cache_control": {"type": "ephemeral"}}
 
 
-def _shown(part: Part) -> Block | None:
+def _block(part: Part) -> Block | None:
     """A part of what the model is shown."""
     if isinstance(part, ImagePart):
         return _image(part)
@@ -198,7 +198,7 @@ def _result(part: ToolReturnPart) -> Block:
     if isinstance(part.content, str):
         content: str | list[Block] = part.content
     else:
-        content = [shown for piece in part.content if (shown := _shown(piece)) is not None]
+        content = [shown for piece in part.content if (shown := _block(piece)) is not None]
     if part.status == "error":
         block["is_error"] = True
         content = content or "The tool failed and said nothing."  # an error without words is refused

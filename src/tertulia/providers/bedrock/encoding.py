@@ -142,7 +142,7 @@ class ConverseEncoder:
             while blocks and "reasoningContent" in blocks[-1]:
                 del blocks[-1]  # reasoning that came to nothing, which is refused at the end of a turn
             return fragment(b"A", blocks)
-        return fragment(b"U", (block for part in message.content if (block := _shown(part, images)) is not None))
+        return fragment(b"U", (block for part in message.content if (block := _block(part, images)) is not None))
 
     def _signer(self, message: Message) -> str:
         """Whose signatures the message holds, of the models of this provider."""
@@ -183,7 +183,7 @@ def _said(part: Part, *, own: bool) -> Block | None:
             return None
 
 
-def _shown(part: Part, images: Images) -> Block | None:
+def _block(part: Part, images: Images) -> Block | None:
     """A part of what the model is shown."""
     if isinstance(part, ImagePart):
         return _image(part, images)
@@ -203,7 +203,7 @@ def _image(part: ImagePart, images: Images) -> Block:
 def _result(part: ToolReturnPart, family: Family, images: Images) -> Block:
     failed = part.status == "error"
     pieces = (TextPart(part.content),) if isinstance(part.content, str) else part.content
-    content = [shown for piece in pieces if (shown := _shown(piece, images)) is not None]
+    content = [shown for piece in pieces if (shown := _block(piece, images)) is not None]
     if not family.rich_results:
         content = [block if "text" in block else {"text": _UNSEEN} for block in content]
         if failed and content:

@@ -157,7 +157,7 @@ class GeminiEncoder:
         if message.role == "assistant":
             own = message.model is not None and message.model.partition("/")[0] in self._writers
             return fragment(b"A", self._reply(message, own=own, older=older))
-        shown = (self._shown(part, request) for part in message.content)
+        shown = (self._block(part, request) for part in message.content)
         return fragment(b"U", (block for block in shown if block is not None))
 
     def _reply(self, message: Message, *, own: bool, older: bool) -> list[Block]:
@@ -182,7 +182,7 @@ class GeminiEncoder:
                     pass
         return blocks
 
-    def _shown(self, part: Part, request: ModelRequest) -> Block | None:
+    def _block(self, part: Part, request: ModelRequest) -> Block | None:
         """A part of what the model is shown."""
         if isinstance(part, ImagePart):
             return self._image(part, request)
@@ -201,7 +201,7 @@ class GeminiEncoder:
         texts: list[str] = []
         pictures: list[Block] = []
         for piece in (TextPart(part.content),) if isinstance(part.content, str) else part.content:
-            block = self._shown(piece, request)
+            block = self._block(piece, request)
             if block is not None:
                 texts.append(block["text"]) if "text" in block else pictures.append(block)
         text = "\n".join(texts)

@@ -128,14 +128,14 @@ def spoken(message: Message) -> str:
 
 def plain_text(message: Message) -> str:
     """The text parts; an image is named, not shown."""
-    return "\n".join(_shown(message.content))
+    return "\n".join(_words(message.content))
 
 
 def returned(part: ToolReturnPart) -> str:
-    return part.content if isinstance(part.content, str) else "\n".join(_shown(part.content))
+    return part.content if isinstance(part.content, str) else "\n".join(_words(part.content))
 
 
-def _shown(parts: Sequence[object]) -> list[str]:
+def _words(parts: Sequence[object]) -> list[str]:
     words = (
         part.text if isinstance(part, TextPart) else "(an image)" if isinstance(part, ImagePart) else ""
         for part in parts

@@ -23,7 +23,7 @@ from typing import Any, Final
 import structlog
 
 from tertulia.providers.local.admission import Admission
-from tertulia.providers.local.opening import OpeningFailed, copy_opening, ignored
+from tertulia.providers.local.prompt_prefix import OpeningFailed, copy_opening, ignored
 
 SLOTS: Final = 4
 """Requests decoded side by side. On one thread they share its speed; more wait their turn, first come first served."""

@@ -113,7 +113,7 @@ class ResponsesEncoder:
             own = writer in self._writers and not message.partial
             return _followed(self._said(message.content, own=own))
         role = "developer" if message.role == "system" else "user"
-        content = [shown for part in message.content if (shown := _shown(part)) is not None]
+        content = [shown for part in message.content if (shown := _item(part)) is not None]
         return [{"type": "message", "role": role, "content": content}] if content else []
 
     def _said(self, parts: Sequence[Part], *, own: bool) -> list[Item]:
@@ -192,7 +192,7 @@ def _summarized(part: SummarizedReasoningPart) -> Item:
     return {"type": "reasoning", "id": part.id, "summary": summary, "encrypted_content": part.encrypted_content}
 
 
-def _shown(part: Part) -> Item | None:
+def _item(part: Part) -> Item | None:
     """A part of what the model is shown."""
     if isinstance(part, ImagePart):
         return _image(part)
@@ -230,7 +230,7 @@ def _output(part: ToolReturnPart) -> Item:
     if isinstance(part.content, str):
         output = part.content
     elif any(isinstance(piece, ImagePart) for piece in part.content):
-        output = [shown for piece in part.content if (shown := _shown(piece)) is not None]
+        output = [shown for piece in part.content if (shown := _item(piece)) is not None]
     else:
         output = "\n".join(piece.text for piece in part.content if isinstance(piece, TextPart))
     return {"type": "function_call_output", "call_id": call_id(part.tool_call_id, "call"), "output": output}

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tertulia.domain.runs import Run
 from tertulia.ports.telemetry import RunBegan, RunEnded
-from tertulia.telemetry.opening import ENDPOINTS, open_traces
+from tertulia.telemetry.collector import ENDPOINTS, open_traces
 
 
 class Collector:
