@@ -4,13 +4,15 @@
 # make setup   .venv with everything, from the locks, and the command .venv/bin/tertulia; the others call it
 # make clients what the tests run against the server: Letta Code (80 MB), the TypeScript SDK; `make test` calls it
 # make bench   the benchmark harness, results as JSON
+# make docs    regenerate the generated pages, and build the documentation in build/site
+# make release build wheel and sdist and try them (VERSION=0.3.0 prepares that release; see docs/releasing.md)
 # make lock    resolve the dependencies again (needs uv)
 # make clean   remove .venv and caches
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo serve test bench lock clean
+.PHONY: help setup clients demo serve test bench docs release lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,6 +63,15 @@ test: setup clients
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)
+
+docs: setup
+	@$(BIN)/python -m tests.conformance.make_docs
+	@$(BIN)/python -m tests.conformance.make_provider_docs
+	@$(BIN)/python -m scripts.docs_site
+
+# A release is built by the Python that this project is developed with, and tried away from it.
+release: setup
+	@$(BIN)/python -m scripts.release $(VERSION)
 
 # The locks hold for every platform and every Python the project supports.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header --no-emit-index-url --no-emit-find-links

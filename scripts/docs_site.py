@@ -1,4 +1,4 @@
-"""Builds the documentation as a site in ``build/site``, without a network: the README is its first page."""
+"""Builds the documentation as a site in ``build/site``, without a network. Its first page is the README."""
 
 import re
 import shutil
@@ -7,35 +7,36 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BUILD = ROOT / "build"
-PAGES = BUILD / "docs"
+PAGES = ROOT / "build" / "docs"
+FROM_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
+"""What is laid beside the pages of ``docs/``, so that the site has one folder."""
 
-_INTO_DOCS = re.compile(r"\]\(docs/")
-_OUT_OF_DOCS = re.compile(r"\]\((?:\.\./)+([A-Z]+\.md|LICENSE)")
-
-
-def main() -> None:
-    shutil.rmtree(PAGES, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", PAGES)
-    for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
-        shutil.copy(ROOT / name, PAGES / name)
-    readme = _INTO_DOCS.sub("](", (ROOT / "README.md").read_text(encoding="utf-8"))
-    (PAGES / "index.md").write_text(readme.replace("](CHANGELOG.md)", "](CHANGELOG.md)"), encoding="utf-8")
-    for page in PAGES.rglob("*.md"):
-        text = page.read_text(encoding="utf-8")
-        up = "../" * (len(page.relative_to(PAGES).parts) - 1)
-        page.write_text(_OUT_OF_DOCS.sub(lambda match, up=up: f"]({up}{_page(match[1])}", text), encoding="utf-8")
-    shutil.copy(ROOT / "zensical.toml", BUILD / "zensical.toml")
-    subprocess.run(
-        [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "--config-file", "zensical.toml"],
-        cwd=BUILD,
-        check=True,
-    )
+_LINK = re.compile(r"(?<=\]\()(?:docs/|(?:\.\./)+(?=[A-Z]))")
 
 
-def _page(name: str) -> str:
-    return "index.md" if name == "README.md" else name
+def main() -> int:
+    lay_out(PAGES)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"]
+    done = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if done == 0:
+        print(f"== {(ROOT / 'build' / 'site' / 'index.html').relative_to(ROOT)}")
+    return done
+
+
+def lay_out(pages: Path) -> None:
+    """Copy every page into one folder, with links that hold there."""
+    shutil.rmtree(pages, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", pages)
+    for name in FROM_ROOT:
+        shutil.copy(ROOT / name, pages / name)
+    (pages / "README.md").rename(pages / "index.md")
+    for page in pages.rglob("*.md"):
+        up = "../" * (len(page.relative_to(pages).parts) - 1)
+        text = _LINK.sub(
+            lambda match, up=up: up if match[0].startswith("../") else "", page.read_text(encoding="utf-8")
+        )
+        page.write_text(text.replace(f"]({up}README.md", f"]({up}index.md"), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

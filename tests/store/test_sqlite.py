@@ -23,6 +23,7 @@ from tertulia.store.sql.tables import metadata
 from tertulia.store.sql.transaction import SqlTransaction
 from tertulia.store.sqlite.store import SCHEMA_REVISION, open_sqlite
 from tests.contracts.store.makers import an_agent, at, stored_agent, stored_conversation, stored_messages
+from tests.support.schemas import without_later_nouns
 
 # Writes an agent a time for ever and says the id of each that is acknowledged.
 WRITER = """
@@ -248,7 +249,7 @@ async def test_messages_from_before_the_index_knew_their_script_are_found_after_
     await stored_messages(store, conversation, "codex里记忆断裂了", *(f"word {number}" for number in range(300)))
     await store.close()
     with sqlite3.connect(path) as database:
-        database.executescript(BEFORE_TERMS)
+        database.executescript(";".join([BEFORE_TERMS, *without_later_nouns()]))
     database.close()
     store = await open_sqlite(path)
     session = store._writer._session
@@ -266,7 +267,7 @@ async def test_an_index_that_is_far_behind_is_filled_while_nobody_asks(tmp_path:
     await stored_messages(store, await stored_conversation(store), *("word" for _ in range(900)))
     await store.close()
     with sqlite3.connect(path) as database:
-        database.executescript(BEFORE_TERMS)
+        database.executescript(";".join([BEFORE_TERMS, *without_later_nouns()]))
     database.close()
     store = await open_sqlite(path)
     while (
