@@ -114,10 +114,18 @@ async def test_fields_of_other_releases_do_no_harm() -> None:
             "not base64",
         ),
         (
-            {"input": [{"source": {"type": "base64", "media_type": "text/plain", "data": ""}}]},
+            {"input": [{"source": {"type": "base64", "media_type": "text/plain", "data": "QQ=="}}]},
             ("input", 0, "source", "media_type"),
             "image",
         ),
+        ({"input": [{"source": {"data": "", "media_type": "image/png"}}]}, ("input", 0, "source", "data"), "is empty"),
+        (
+            {"input": [{"source": {"data": "Qk0xMjM0", "media_type": "image/png"}}]},
+            ("input", 0, "source", "data"),
+            "convert it to PNG, JPEG, GIF or WebP",
+        ),
+        ({"input": [{"source": {"url": "data:image/png,x"}}]}, ("input", 0, "source", "url"), "as base64"),
+        ({"input": [{"source": {"url": "data:image/png;base64,*"}}]}, ("input", 0, "source", "url"), "is not base64"),
     ],
     ids=str,
 )

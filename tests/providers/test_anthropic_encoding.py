@@ -235,7 +235,7 @@ PIXEL = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
             UrlImage("https://a.example/x.png"),
             {"type": "image", "source": {"type": "url", "url": "https://a.example/x.png"}},
         ),
-        (StoredImage("file-1"), texts("[an image that is no longer available]")[0]),
+        (StoredImage("file-1"), texts("[an image is missing here: it is no longer available]")[0]),
         (Base64Image("image/tiff", "AAAA"), texts("[an image of type image/tiff, which this model cannot see]")[0]),
         (
             UrlImage("http://a.example/x.png"),

@@ -163,13 +163,14 @@ REMOTE = UrlImage("https://a.example/x.png")
     ("source", "block"),
     [
         (Base64Image("image/png", PIXEL, "low"), IMAGE),
-        (Base64Image("image/jpeg", PIXEL), {"image": {"format": "jpeg", "source": {"bytes": PIXEL}}}),
+        (Base64Image("image/jpeg", PIXEL), IMAGE),
+        (Base64Image("image/jpg", "QUJD"), {"image": {"format": "jpeg", "source": {"bytes": "QUJD"}}}),
         (StoredImage("file-1", None, PIXEL), IMAGE),
         (UrlImage(f"data:image/png;base64,{PIXEL}"), IMAGE),
         (REMOTE, IMAGE),
         (UrlImage("https://a.example/gone.png"), texts("[an image is missing here: status 404]")[0]),
         (StoredImage("file-1"), texts("[an image is missing here: it is no longer available]")[0]),
-        (Base64Image("image/tiff", PIXEL), texts("[an image of type image/tiff, which this model cannot see]")[0]),
+        (Base64Image("image/tiff", "QUJD"), texts("[an image of type image/tiff, which this model cannot see]")[0]),
     ],
 )
 def test_images_are_shown_or_named(source: Any, block: dict[str, Any]) -> None:

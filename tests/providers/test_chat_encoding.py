@@ -167,7 +167,7 @@ def test_images_are_parts_of_what_the_user_says() -> None:
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
         {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,QUJD", "detail": "low"}},
         {"type": "image_url", "image_url": {"url": "data:image/gif;base64,REVG"}},
-        {"type": "text", "text": "[an image that is no longer available]"},
+        {"type": "text", "text": "[an image is missing here: it is no longer available]"},
     ]
 
 

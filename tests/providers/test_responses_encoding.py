@@ -265,7 +265,7 @@ def test_images_are_parts_of_what_the_user_says() -> None:
         {"type": "input_image", "image_url": "https://example.org/a.png", "detail": "auto"},
         {"type": "input_image", "image_url": "data:image/jpeg;base64,QUJD", "detail": "low"},
         {"type": "input_image", "image_url": "data:image/gif;base64,REVG", "detail": "auto"},
-        {"type": "input_text", "text": "[an image that is no longer available]"},
+        {"type": "input_text", "text": "[an image is missing here: it is no longer available]"},
         {"type": "input_text", "text": "[an image of type image/svg+xml, which this model cannot see]"},
     ]
 

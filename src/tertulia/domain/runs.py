@@ -168,7 +168,8 @@ class StepTrace(Struct, frozen=True, kw_only=True):
     The request is kept as its parts: ``frame`` names the stored system prompt, tools and settings (shared by the steps
     that sent the same), and the history is the positions ``pins`` and ``context_from`` to ``head`` - 1, which never
     change. So a trace costs the same at 10 messages and at 10,000. ``reply`` is the provider's own object.
-    ``missing_images`` has the reason for each image address that led nowhere.
+    ``missing_images`` has the reason for each image address that led nowhere, and for each message, by its id, whose
+    images the provider refused.
     """
 
     step_id: str

@@ -9,7 +9,7 @@ import msgspec
 from tertulia.context.pairing import paired
 from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
-from tertulia.domain.images import remote_images
+from tertulia.domain.images import remote_images, without_images
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Step, StepTrace
 from tertulia.engine.turn.history import pinned_messages
@@ -51,7 +51,8 @@ async def trace_of(store: Store, catalogue: Catalogue, images: Images, step_id: 
     else:
         named = dict.fromkeys(url for message in history for url in remote_images(message))
         shown = dict.fromkeys(named, _FORGOTTEN) | images.known(named) | stored.missing_images
-        request = msgspec.json.decode(provider.encode(frame.request(card.name, paired(history), shown)))
+        seen = [without_images(each) if each.id in stored.missing_images else each for each in paired(history)]
+        request = msgspec.json.decode(provider.encode(frame.request(card.name, seen, shown)))
     return Trace(step, stored, request, stored.reply)
 
 

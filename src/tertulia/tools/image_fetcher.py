@@ -7,18 +7,13 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Final
 
+from tertulia.domain.images import image_type
 from tertulia.domain.messages import Base64Image
 from tertulia.ports.images import ImageUnavailable
 
 _SECONDS: Final = 15.0
 _MAX_BYTES: Final = 10 * 1024 * 1024
-_WEBP: Final = slice(8, 12)  # bytes; before it stand RIFF and a length
-_SIGNATURES: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
+_SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +36,7 @@ class GuardedImages:
             fetched = await client.get(url)
         except FetchFailed as error:
             raise ImageUnavailable(error.message) from error
-        media_type = _media_type(fetched.body)
-        if media_type is None:
+        media_type = image_type(fetched.body[:12])
+        if media_type not in _SHOWN:
             raise ImageUnavailable(f"{fetched.url} is no PNG, JPEG, GIF or WebP image.")
         return Base64Image(media_type, b64encode(fetched.body).decode("ascii"))
-
-
-def _media_type(body: bytes) -> str | None:
-    """The type of an image by its first bytes: what a server says of it is often wrong, and models are strict."""
-    if body.startswith(b"RIFF") and body[_WEBP] == b"WEBP":
-        return "image/webp"
-    return next((media_type for signature, media_type in _SIGNATURES if body.startswith(signature)), None)

@@ -9,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from tertulia.api.wire.common import MAX_NAME, BodyModel, Listed, Name, Text
 from tertulia.domain.errors import Unsupported
+from tertulia.domain.images import image_type
 from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
 
 MAX_PARTS: Final = 1_000
 """In one message."""
+
+_NEVER_SHOWN: Final = frozenset({"image/avif", "image/bmp", "image/tiff"})
+"""What no provider takes."""
 
 
 class SentModel(BodyModel):
@@ -46,6 +50,20 @@ class TextContentParam(SentModel):
     signature: Text | None = None
 
 
+def _check_image(data: str) -> None:
+    try:
+        image = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        message = "is not base64"
+        raise ValueError(message) from None
+    if not image:
+        message = "is empty"
+        raise ValueError(message)
+    if image_type(image[:12]) in _NEVER_SHOWN or image.lstrip()[:5].lower() in {b"<svg ", b"<?xml"}:
+        message = "is no image that models can see: convert it to PNG, JPEG, GIF or WebP"
+        raise ValueError(message)
+
+
 class UrlSource(SentModel):
     type: Literal["url"] = "url"
     url: str
@@ -56,6 +74,12 @@ class UrlSource(SentModel):
         if not value.startswith(("http://", "https://", "data:image/")):
             message = "must begin with https://, http:// or data:image/"
             raise ValueError(message)
+        if value.startswith("data:"):
+            head, comma, data = value.partition(",")
+            if not comma or not head.endswith(";base64"):
+                message = "must have its image as base64: data:image/png;base64,…"
+                raise ValueError(message)
+            _check_image(data)
         return value
 
 
@@ -70,11 +94,7 @@ class Base64Source(SentModel):
     @field_validator("data")
     @classmethod
     def _is_base64(cls, value: str) -> str:
-        try:
-            base64.b64decode(value, validate=True)
-        except binascii.Error:
-            message = "is not base64"
-            raise ValueError(message) from None
+        _check_image(value)
         return value
 
 

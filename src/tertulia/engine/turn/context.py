@@ -88,7 +88,7 @@ class Turn:
     def request(self) -> ModelRequest:
         """The model call that the history as it stands asks for, with the tools that the rules allow now."""
         rules, choice = self.rules, self.choice
-        history, specs = self.history.shown(), self.tool_specs
+        history, specs = self.history.shown_to(choice.card.handle), self.tool_specs
         names = rules.allowed(list(specs)) if rules else list(specs)
         forced = rules.forced
         if rules.missing and history and history[-1].role == "assistant":

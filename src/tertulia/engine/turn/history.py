@@ -15,7 +15,7 @@ from tertulia.context.pairing import is_paired, paired, unanswered
 from tertulia.context.summaries import as_shown
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
-from tertulia.domain.images import remote_images
+from tertulia.domain.images import remote_images, without_images
 from tertulia.domain.messages import (
     ImagePart,
     Message,
@@ -69,10 +69,12 @@ class History:
     call_ids: set[str] = field(default_factory=set[str])
     image_urls: dict[str, None] = field(default_factory=dict[str, None])  # of all messages, in their order
     measure: Measure | None = None
+    taken: tuple[str, int] = ("", 0)  # the model whose provider took the last request, and where that ended
     whole: bool = False  # whether it holds all that is in view; one that was not read yet does not
     size: int = 0  # about how many bytes it takes in memory
     _sound: int = 0  # how many of the first messages are known to be paired
     _summaries: int = 0  # how many of the messages are summaries
+    _unseen: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def append(self, messages: Sequence[Message], head: int) -> None:
         """Go on with what was just written."""
@@ -102,6 +104,21 @@ class History:
     def since(self, position: int) -> list[Message]:
         """The messages from a position on."""
         return self._but_summaries(self.messages[max(0, position - self.start) :])
+
+    def hide_images(self, model: str, message_ids: Iterable[str]) -> None:
+        """Show the model of this handle the messages without their images, until the history is read again."""
+        self._unseen[model] = self.unseen_by(model).union(message_ids)
+
+    def unseen_by(self, model: str) -> frozenset[str]:
+        """The messages whose images are hidden from the model."""
+        return self._unseen.get(model, frozenset())
+
+    def shown_to(self, model: str) -> list[Message]:
+        """The history as that model's provider accepts it."""
+        unseen = self._unseen.get(model)
+        if not unseen:
+            return self.shown()
+        return [without_images(message) if message.id in unseen else message for message in self.shown()]
 
     def shown(self) -> list[Message]:
         """The history as providers accept it. Only what was added since the last time is looked at."""

@@ -27,6 +27,7 @@ from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
+from tertulia.engine.turn.refused_images import leave_out_images
 from tertulia.engine.turn.step import StepRecord, failed_try
 from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
 from tertulia.ports.provider import Piece
@@ -98,7 +99,9 @@ class Loop:
         return await self._reply_of_choice(failed)
 
     async def _reply_of_choice(self, failed: Sequence[FailedTry]) -> StepRecord:
-        """The next step with the reply of the turn's choice. A history that is too long for it is made shorter.
+        """The next step with the reply of the turn's choice.
+
+        A history that is too long for it is made shorter, and one whose images it refuses is shown without them.
 
         :raises ContextTooLong: if that is not possible.
         """
@@ -116,7 +119,13 @@ class Loop:
                 self.open_step = None  # nothing was said: what counts is the request that is accepted
                 failed = step.failed_tries
                 await room.make_more(step.request, error)
+            except ProviderError as error:
+                if step.reply.content() or not leave_out_images(turn, error):
+                    raise
+                self.open_step = None
+                failed = [*step.failed_tries, failed_try(turn.choice.card, error)]
             else:
+                turn.history.taken = (turn.choice.card.handle, head)
                 room.learn(step.request, head, step.usage)
                 return step
 

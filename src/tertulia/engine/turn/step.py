@@ -11,6 +11,7 @@ import structlog
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import ProviderError
 from tertulia.domain.ids import new_step_id
+from tertulia.domain.images import REFUSED
 from tertulia.domain.messages import Base64Image, Message
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import FailedTry, Step, StepStatus, StepTrace, StopReason, Usage
@@ -68,6 +69,7 @@ class StepRecord:
         )
         self._turn, self._choice = turn, turn.choice
         self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
+        self._unseen = turn.history.unseen_by(turn.choice.card.handle)
         self._start_ns = time.time_ns()
         self._asked_ns = self._begun_ns = time.monotonic_ns()
         self._llm_ns: int | None = None
@@ -162,7 +164,8 @@ class StepRecord:
                 head=self._head,
                 reply=finished.reply if finished else failed,
                 created_at=self.created_at,
-                missing_images={url: found for url, found in self.request.images.items() if isinstance(found, str)},
+                missing_images={url: found for url, found in self.request.images.items() if isinstance(found, str)}
+                | dict.fromkeys(self._unseen, REFUSED),
             ),
         )
 

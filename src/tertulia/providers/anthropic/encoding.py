@@ -8,12 +8,12 @@ What has no place in the dialect is settled here:
 - Arguments that are no JSON object, which could not be sent at all, are sent inside of one.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from tertulia.domain.images import image_bytes, is_address
 from tertulia.domain.messages import (
     ImagePart,
     Message,
@@ -46,7 +46,6 @@ from tertulia.providers.setting_rules import sent
 _encode: Final = msgspec.json.Encoder().encode
 
 _MEDIA_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-_DATA_URL: Final = re.compile(r"data:(image/[a-z+.-]+);base64,(.*)", re.DOTALL)
 
 _BREAKPOINT: Final = b',"cache_control":{"type":"ephemeral"}}'
 _OPENING: Final = b'{"type":"text","text":"(The assistant speaks first.)"}'
@@ -173,20 +172,16 @@ def _block(part: Part) -> Block | None:
 
 def _image(part: ImagePart) -> Block:
     source = part.source
-    if isinstance(source, UrlImage):
-        inline = _DATA_URL.fullmatch(source.url)
-        if inline is None:
-            if not source.url.startswith("https://"):
-                return _text(f"[an image at {source.url}, which cannot be shown: its address is not https]")
-            return {"type": "image", "source": {"type": "url", "url": source.url}}
-        media_type, data = inline.groups()
-    elif source.data is None:
-        return _text("[an image that is no longer available]")
-    else:
-        media_type, data = source.media_type or "image/png", source.data
-    if media_type not in _MEDIA_TYPES:
-        return _text(f"[an image of type {media_type}, which this model cannot see]")
-    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+    if isinstance(source, UrlImage) and is_address(source):
+        if not source.url.startswith("https://"):
+            return _text(f"[an image at {source.url}, which cannot be shown: its address is not https]")
+        return {"type": "image", "source": {"type": "url", "url": source.url}}
+    image = image_bytes(source, {})
+    if isinstance(image, str):
+        return _text(image)
+    if image.media_type not in _MEDIA_TYPES:
+        return _text(f"[an image of type {image.media_type}, which this model cannot see]")
+    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.data}}
 
 
 def _text(text: str) -> Block:

@@ -49,7 +49,6 @@ _encode: Final = msgspec.json.Encoder().encode
 _FORMATS: Final = {
     "image/png": "png",
     "image/jpeg": "jpeg",
-    "image/jpg": "jpeg",
     "image/gif": "gif",
     "image/webp": "webp",
 }

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
+from tertulia.domain.images import image_bytes, is_address
 from tertulia.domain.json_values import is_object
 from tertulia.domain.messages import (
-    Base64Image,
     ImagePart,
     Message,
     NativePart,
@@ -203,15 +203,15 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 
 def _image(part: ImagePart) -> dict[str, Any]:
     source = part.source
-    if isinstance(source, UrlImage):
+    if isinstance(source, UrlImage) and is_address(source):
         return {"type": "image_url", "image_url": {"url": source.url}}
-    if source.data is None:
-        return {"type": "text", "text": "[an image that is no longer available]"}
-    media_type = source.media_type if isinstance(source, Base64Image) else source.media_type or "image/png"
-    image: dict[str, Any] = {"url": f"data:{media_type};base64,{source.data}"}
-    if source.detail is not None:
-        image["detail"] = source.detail
-    return {"type": "image_url", "image_url": image}
+    image = image_bytes(source, {})
+    if isinstance(image, str):
+        return {"type": "text", "text": image}
+    shown = {"url": f"data:{image.media_type};base64,{image.data}"}
+    if image.detail is not None:
+        shown["detail"] = image.detail
+    return {"type": "image_url", "image_url": shown}
 
 
 def _name(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.images import image_bytes, is_address
 from tertulia.domain.messages import (
     ImagePart,
     Message,
@@ -201,15 +202,15 @@ def _item(part: Part) -> Item | None:
 
 def _image(part: ImagePart) -> Item:
     source = part.source
-    if isinstance(source, UrlImage):
+    if isinstance(source, UrlImage) and is_address(source):
         return {"type": "input_image", "image_url": source.url, "detail": "auto"}
-    if source.data is None:
-        return _text("[an image that is no longer available]")
-    media_type = source.media_type or "image/png"
-    if media_type not in _MEDIA_TYPES:
-        return _text(f"[an image of type {media_type}, which this model cannot see]")
-    url = f"data:{media_type};base64,{source.data}"
-    return {"type": "input_image", "image_url": url, "detail": source.detail or "auto"}
+    image = image_bytes(source, {})
+    if isinstance(image, str):
+        return _text(image)
+    if image.media_type not in _MEDIA_TYPES:
+        return _text(f"[an image of type {image.media_type}, which this model cannot see]")
+    url = f"data:{image.media_type};base64,{image.data}"
+    return {"type": "input_image", "image_url": url, "detail": image.detail or "auto"}
 
 
 def _text(text: str) -> Item:
