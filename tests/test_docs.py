@@ -40,10 +40,11 @@ def test_every_internal_link_leads_to_a_page_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
-def test_every_file_and_folder_that_contributors_are_sent_to_exists() -> None:
-    named = re.findall(r"`([\w./-]+(?:\.py|\.md|\.toml|/))`|`(tests/\w+)`", prose(CONTRIBUTING))
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/ARCHITECTURE.md"])
+def test_every_file_and_folder_that_contributors_are_sent_to_exists(page: str) -> None:
+    named = re.findall(r"`([\w./-]+(?:\.py|\.md|\.toml|/)|tests/\w+)`", prose(ROOT / page))
     assert len(named) > 30
-    for name in filter(None, (found for pair in named for found in pair)):
+    for name in named:
         assert any((root / name).exists() for root in (ROOT, SOURCE)), name
 
 
