@@ -72,12 +72,6 @@ class SendRequest:
     fingerprint: str | None = None
     retried: bool = False
 
-    @property
-    def otids(self) -> tuple[str, ...]:
-        """The client's ids of what it sends; empty unless everything has one."""
-        otids = tuple(sent.otid for sent in (*self.messages, *self.answers) if sent.otid)
-        return otids if len(otids) == len(self.messages) + len(self.answers) else ()
-
 
 def encode_request(request: SendRequest) -> bytes:
     """The request as bytes, for a run that waits its turn and may have to wait out a restart."""

@@ -5,7 +5,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from functools import partial
 
 import structlog
 
@@ -19,9 +18,8 @@ from tertulia.engine.lifecycle.in_order import in_order
 from tertulia.engine.lifecycle.launcher import Launcher
 from tertulia.engine.lifecycle.lease import Lease
 from tertulia.engine.lifecycle.prepare import Turns, new_run
-from tertulia.engine.lifecycle.queue import Queues, counted
+from tertulia.engine.lifecycle.queue import Queues
 from tertulia.engine.lifecycle.settings import RunSettings
-from tertulia.engine.lifecycle.start import Snapshot, snapshot
 from tertulia.engine.lifecycle.worker import Worker
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.traces import Trace, trace_of
@@ -33,7 +31,7 @@ from tertulia.ports.event_log import EventLog, Numbered
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.queries import Page, RunQuery
 from tertulia.ports.signals import NoSignals, Signals
-from tertulia.ports.store import Store
+from tertulia.ports.store import Snapshot, Store
 from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool
 
@@ -117,8 +115,13 @@ class Runs:
     @contextmanager
     def reading(self, run_id: str) -> Generator[None]:
         """A client reads the run meanwhile; a retry may be reading the run of the request it repeats."""
-        with counted(self._readers, run_id):
+        self._readers[run_id] += 1
+        try:
             yield
+        finally:
+            self._readers[run_id] -= 1
+            if not self._readers[run_id]:
+                del self._readers[run_id]
 
     async def attach(self, run: Run) -> None:
         """Say that a client is about to read the run, so that its worker does not stop it for want of readers."""
@@ -161,7 +164,8 @@ class Runs:
         """
         if self._closing:
             raise StoreUnavailable("The server is shutting down. Ask again in a moment.")
-        await self._worker.look_after_dropped()
+        if self._lease.dropped:  # their conversations are not to be busy for long
+            await self._worker.look()
         compacting, task = await uninterrupted(self._launcher.compact(conversation_id, asked))
         await asyncio.wait([task])
         return compacting.result()
@@ -173,7 +177,7 @@ class Runs:
     @property
     def active(self) -> int:
         """How many runs are being answered here."""
-        return len(self._executor)
+        return len(self._executor.active)
 
     def retire(self) -> None:
         """Be ready no longer: nothing of other workers' is taken over any more."""
@@ -225,15 +229,17 @@ class Runs:
         except NotFound:
             return False
         self._signals.publish("cancel", [run_id])
-        await self._worker.look_after_dropped()
+        if self._lease.dropped:  # their conversations are not to be busy for long
+            await self._worker.look()
         async with aclosing(self.follow(run_id, last)) as batches:
             async for _ in batches:
                 pass
         return True
 
     async def _send(self, request: SendRequest) -> Run:
-        await self._worker.look_after_dropped()
-        seen = await self._store.read(partial(snapshot, request.conversation_id))
+        if self._lease.dropped:  # their conversations are not to be busy for long
+            await self._worker.look()
+        seen = await self._store.read(lambda tx: tx.snapshot(request.conversation_id))
         policy = request.busy or seen.agent.busy_policy or "reject"
         request = dataclasses.replace(request, busy=policy)
         run = new_run(request, seen)
@@ -265,4 +271,4 @@ class Runs:
                 return await self._launcher.begin(run, request, seen)
             except ConversationBusy as busy:
                 await self._cancel(busy.run_id, how)
-            seen = await self._store.read(partial(snapshot, request.conversation_id))
+            seen = await self._store.read(lambda tx: tx.snapshot(request.conversation_id))

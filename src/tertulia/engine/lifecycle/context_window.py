@@ -15,7 +15,6 @@ from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.messages import Message
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.lifecycle.start import snapshot
 from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.history import Histories, History
 from tertulia.engine.turn.images import Images
@@ -100,7 +99,7 @@ class ContextWindows:
 
 def _look(conversation_id: str, agent_id: str, tx: Transaction) -> tuple[Snapshot, int]:
     tx.agents.get(agent_id)
-    seen = snapshot(conversation_id, tx)
+    seen = tx.snapshot(conversation_id)
     if seen.agent.id != agent_id:
         raise NotFound("Conversation", conversation_id)
     return seen, tx.messages.count(seen.agent.id)

@@ -69,28 +69,25 @@ class Executor:
         self._histories = histories
         self.lease = lease
         self._hooks = hooks
-        self._active: dict[str, Active] = {}
-
-    def __len__(self) -> int:
-        return len(self._active)
+        self.active: dict[str, Active] = {}
 
     def launch(self, active: Active, *, apart: bool = False) -> asyncio.Task[None]:
         """Begin to answer. ``apart``: nothing that was noted for log lines of whoever is here belongs to the run."""
         run_id = active.turn.run.id
-        self._active[run_id] = active
+        self.active[run_id] = active
         context = Context() if apart else None
         active.task = asyncio.create_task(self._drive(active), name=run_id, context=context)
         return active.task
 
     def has(self, run_id: str) -> bool:
-        return run_id in self._active
+        return run_id in self.active
 
     async def cancel(self, run_id: str, *, rollback: bool = False, hold: bool = False) -> bool:
         """Stop a run and wait until its end is durable; False if it is not answered here.
 
         ``rollback`` takes what it added to the history back. ``hold``: the caller begins the next run.
         """
-        active = self._active.get(run_id)
+        active = self.active.get(run_id)
         if active is None or active.task is None:
             return False
         active.turn.rolled_back |= rollback
@@ -101,14 +98,14 @@ class Executor:
 
     async def abandon(self, run_id: str) -> None:
         """Stop a run that nobody waits for any more; a cancel that was asked for before is one still."""
-        active = self._active.get(run_id)
+        active = self.active.get(run_id)
         if active is not None:
             active.abandoned |= not active.cancelled
             await self.cancel(run_id)
 
     async def let_go(self, run_id: str) -> bool:
         """Whether the run is being stopped because nobody waits for it; if so, it is over when this returns."""
-        active = self._active.get(run_id)
+        active = self.active.get(run_id)
         if active is None or not active.abandoned or active.task is None:
             return False
         await asyncio.wait([active.task])
@@ -116,14 +113,14 @@ class Executor:
 
     async def settled(self, grace: float) -> None:
         """Give what is running ``grace`` seconds to end by itself."""
-        tasks = [active.task for active in self._active.values() if active.task is not None]
+        tasks = [active.task for active in self.active.values() if active.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
 
     async def leave(self, *, lost: bool = False) -> None:
         """Let go of all runs as they stand, for whoever has them next. ``lost``: others have them already."""
         tasks: list[asyncio.Task[None]] = []
-        for active in list(self._active.values()):
+        for active in list(self.active.values()):
             active.left = True
             if lost:
                 active.lost = True
@@ -158,7 +155,7 @@ class Executor:
             stored = ending is not None and await self._end(active, ending)
         finally:
             turn.log.close()
-            del self._active[run.id]
+            del self.active[run.id]
             if not stored:
                 self._telemetry(RunLeft(run.id, active.lost))
         if stored:

@@ -30,22 +30,25 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     if turn.rolled_back and ending.status == "cancelled":
         return await _take_back(turn, ending)
     whole = ending.status == "completed"
+    status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
     reply = open_step.message(partial=not whole) if open_step else None
-    waiting = {call.id for call in pending_calls(turn.history.messages)}
-    lost = [call for call in turn.history.unanswered() if call.id not in waiting]
+    step = open_step.step(status, ending.stop_reason, error=ending) if open_step else None
+    lost = turn.history.unanswered()
+    if lost:
+        waiting = {call.id for call in pending_calls(turn.history.messages)}
+        lost = [call for call in lost if call.id not in waiting]
     mended = [return_message(interrupted_return(call), turn.run) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
     run = _timed(turn, ended(turn.run, ending))
     usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens, turn.reply_logprobs)
-    status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
-    step = open_step.step(status, ending.stop_reason, error=ending) if open_step else None
+    activity = activity_of(run)
 
     def write(tx: Transaction) -> None:
         if open_step is not None and step is not None:
             open_step.write(tx, step)
         tx.runs.update(run)
         tx.conversations.touch(run.conversation_id, last_run_completion=run.completed_at)
-        tx.agents.set_activity(run.agent_id, activity_of(run))
+        tx.agents.set_activity(run.agent_id, activity)
 
     turn.faults("before_end_stored")
     await turn.commit(write, messages=messages, events=last_events(ending, usage, added=mended))

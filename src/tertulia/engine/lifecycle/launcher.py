@@ -29,7 +29,7 @@ from tertulia.engine.lifecycle.recovery import (
     resumed,
 )
 from tertulia.engine.lifecycle.settings import RunSettings
-from tertulia.engine.lifecycle.start import Begun, Snapshot, begin, snapshot
+from tertulia.engine.lifecycle.start import Begun, begin
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.turn.compaction import Compactor
 from tertulia.engine.turn.history import Histories
@@ -38,7 +38,7 @@ from tertulia.engine.turn.outcome import CRASHED, Ending, deadly, failure
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog, RunLog
 from tertulia.ports.runs import Claim
-from tertulia.ports.store import Store, Transaction
+from tertulia.ports.store import Snapshot, Store, Transaction
 from tertulia.ports.telemetry import RunEnded, RunTakenOver
 
 _log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ class Launcher:
     @property
     def room(self) -> int:
         """How many more runs this process may answer."""
-        return max(0, self._settings.max_runs - len(self._executor))
+        return max(0, self._settings.max_runs - len(self._executor.active))
 
     async def begin(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin to answer the request; or the run that answers it already.
@@ -98,7 +98,7 @@ class Launcher:
         self, conversation_id: str, asked: CompactionSettings | None
     ) -> tuple[Compacting, asyncio.Task[None]]:
         """Begin to compact a conversation; what comes of it is there when the task is done."""
-        seen = await self._store.read(partial(snapshot, conversation_id))
+        seen = await self._store.read(lambda tx: tx.snapshot(conversation_id))
         request = SendRequest(conversation_id=conversation_id)
         run = replace(new_run(request, seen), metadata=dict(METADATA))
         prepared = prepare(self._catalogue, request, seen, compile_anew=False)

@@ -50,17 +50,13 @@ class Lease:
         self.worker_id = ""
         self._store = store
         self._seconds = seconds
-        self._dropped: dict[str, int] = {}
-
-    @property
-    def has_dropped(self) -> bool:
-        """Whether there are runs whose end the store could not take, to be released when it can."""
-        return bool(self._dropped)
+        self.dropped: dict[str, int] = {}
+        """Runs whose end the store could not take, with their tokens: to be released when it can."""
 
     @property
     def pause(self) -> float:
         """Seconds to the next sign of life."""
-        if self._dropped:
+        if self.dropped:
             return _SOON_SECONDS
         return self._seconds / _SIGNS if self._store.shared else _ALONE_SECONDS
 
@@ -72,7 +68,7 @@ class Lease:
 
     def drop(self, run_id: str, token: int, error: Exception) -> None:
         """Leave a run of this worker's for whoever looks next, since the store cannot be reached now."""
-        self._dropped[run_id] = token
+        self.dropped[run_id] = token
         _log.warning("run_dropped", run_id=run_id, error=str(error))
 
     async def renew(self, room: int, *, closing: bool = False) -> Found | None:
@@ -80,10 +76,10 @@ class Lease:
 
         A worker that is ``closing`` takes up nothing.
         """
-        released = dict(self._dropped)
+        released = dict(self.dropped)
         found = await self._store.write(partial(self._renew, released, room, closing))
         for run_id in released:
-            self._dropped.pop(run_id, None)
+            self.dropped.pop(run_id, None)
         return found
 
     async def cancels(self) -> list[tuple[str, Cancel]]:

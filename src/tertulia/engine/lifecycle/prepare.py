@@ -12,7 +12,7 @@ from tertulia.domain.ids import new_run_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import ModelCard
 from tertulia.domain.runs import Run
-from tertulia.engine.lifecycle.start import Begun, Snapshot
+from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.context import Turn
@@ -24,7 +24,7 @@ from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import RunLog
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView
-from tertulia.ports.store import Store
+from tertulia.ports.store import Snapshot, Store
 from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool, ToolContext
 
@@ -63,9 +63,9 @@ def prepare(catalogue: Catalogue, request: SendRequest, seen: Snapshot, *, compi
 
     :raises InvalidArgument: if the model cannot do what the request asks of it. What else, :func:`choose` says.
     """
+    compiled = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
     choices = choose(catalogue, seen.agent, seen.conversation, request.override_model)
     _check_model(request, choices[0].card)
-    compiled = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
     return Prepared(choices, _prompt_of(request, compiled or seen.system), compiled)
 
 
@@ -111,19 +111,22 @@ class Turns:
         """Everything the run works with."""
         run, conversation = begun.run, begun.conversation
         shown = {block.id: block.version for block in seen.blocks}
+        memory = tuple([MemoryView(block.label, block.value, block.description) for block in seen.blocks])
+        tools = {tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))}
+        client_tools = {spec.name: spec for spec in request.client_tools}
         fenced = FencedStore(self._store, run.id, token)
         return Turn(
             run=run,
             agent=seen.agent,
             conversation=conversation,
             system=prepared.prompt,
-            memory=tuple(MemoryView(block.label, block.value, block.description) for block in seen.blocks),
+            memory=memory,
             choices=prepared.choices,
             choice=prepared.choices[0],
             max_steps=request.max_steps,
             logprobs=request.logprobs,
-            tools={tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))},
-            client_tools={spec.name: spec for spec in request.client_tools},
+            tools=tools,
+            client_tools=client_tools,
             rules=ToolRules(seen.agent.tool_rules),
             tool_context=ToolContext(fenced, run.agent_id, run.conversation_id, run.id, shown),
             history=History(conversation.id, conversation.epoch, conversation.context_from, begun.first),

@@ -14,7 +14,7 @@ from tertulia.domain.events import Event
 from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.settings import RunSettings
-from tertulia.engine.lifecycle.start import Begun, begin, snapshot
+from tertulia.engine.lifecycle.start import Begun, begin
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
@@ -42,7 +42,7 @@ class Previews:
         :raises Conflict: if the request could not begin now, or was sent before.
         :raises InvalidArgument: if the model cannot be used.
         """
-        seen = await self._store.read(partial(snapshot, request.conversation_id))
+        seen = await self._store.read(lambda tx: tx.snapshot(request.conversation_id))
         run = new_run(request, seen)
         prepared = prepare(self._catalogue, request, seen, compile_anew=True)
         begun = await self._rehearsed(

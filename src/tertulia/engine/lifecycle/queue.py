@@ -21,12 +21,12 @@ from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.finalize import chunk_after, ended, last_events
 from tertulia.engine.lifecycle.launcher import Launcher
-from tertulia.engine.lifecycle.start import Snapshot, sent_before, snapshot
+from tertulia.engine.lifecycle.repeats import sent_before
 from tertulia.engine.requests import SendRequest, decode_request, encode_request
 from tertulia.engine.turn.context import uninterrupted
 from tertulia.engine.turn.outcome import Ending, failure
 from tertulia.ports.event_log import EventLog
-from tertulia.ports.store import Store, Transaction
+from tertulia.ports.store import Snapshot, Store, Transaction
 from tertulia.ports.telemetry import RunEnded, Telemetry
 
 _log = structlog.get_logger(__name__)
@@ -55,8 +55,13 @@ class Queues:
     @contextmanager
     def held(self, conversation_id: str) -> Generator[None]:
         """Nobody's turn comes in the conversation meanwhile."""
-        with counted(self._held, conversation_id):
+        self._held[conversation_id] += 1
+        try:
             yield
+        finally:
+            self._held[conversation_id] -= 1
+            if not self._held[conversation_id]:
+                del self._held[conversation_id]
 
     async def begin_or_wait(self, run: Run, request: SendRequest, seen: Snapshot) -> Run:
         """Begin the run now if its conversation is free, else when its turn comes; or give the earlier one it repeats.
@@ -73,7 +78,7 @@ class Queues:
                 waits = await self._store.write(partial(enqueue, run, request, self._limit))
             if waits is not None:
                 break
-            seen = await self._store.read(partial(snapshot, request.conversation_id))
+            seen = await self._store.read(lambda tx: tx.snapshot(request.conversation_id))
         if waits.id == run.id:
             # The run that was in the way may have ended before this one was in the queue to be seen.
             await self.start_next(run.conversation_id)
@@ -87,7 +92,7 @@ class Queues:
                 return
             try:
                 request = decode_request(waiting.queued_request or b"")
-                seen = await self._store.read(partial(snapshot, conversation_id))
+                seen = await self._store.read(lambda tx: tx.snapshot(conversation_id))
                 if (await self._launcher.begin(waiting, request, seen)).status in ACTIVE_STATUSES:
                     return
             except (ConversationBusy, ServerBusy):
@@ -110,18 +115,6 @@ class Queues:
         self._telemetry(RunEnded(run))
         self._hooks.begin(run)
         return True
-
-
-@contextmanager
-def counted(counter: Counter[str], key: str) -> Generator[None]:
-    """One more of it meanwhile; what there is none of is not kept."""
-    counter[key] += 1
-    try:
-        yield
-    finally:
-        counter[key] -= 1
-        if not counter[key]:
-            del counter[key]
 
 
 def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run | None:

@@ -18,14 +18,14 @@ from tertulia.domain.runs import Run, Usage
 from tertulia.engine.approvals import Settlement, lost_calls, pending_calls
 from tertulia.engine.lifecycle.compaction_run import METADATA
 from tertulia.engine.lifecycle.finalize import chunk_after, last_events, mark_ended
-from tertulia.engine.lifecycle.start import Begun, Snapshot, snapshot
+from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.tool_calls import return_message
 from tertulia.ports.queries import Page, StepQuery
 from tertulia.ports.runs import Claim
-from tertulia.ports.store import Transaction
+from tertulia.ports.store import Snapshot, Transaction
 from tertulia.ports.tool import Tool
 
 MAX_ATTEMPTS = 10
@@ -63,7 +63,7 @@ def may_go_on(claim: Claim) -> bool:
 
 def left_of(run: Run, tx: Transaction) -> Left:
     """:raises NotFound: if its conversation was deleted."""
-    seen = snapshot(run.conversation_id, tx)
+    seen = tx.snapshot(run.conversation_id)
     conversation = seen.conversation
     history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
     own = [message for message in history if message.run_id == run.id]

@@ -1,9 +1,9 @@
-"""Requests that a client's library sends again by itself, when it gave up waiting or got an answer that may pass.
+"""Requests that were sent before: by a client that gives its messages ids, or by its library alone.
 
-Such a repetition says so (``retried``) and has the same body. Within a short time it is the same message: it is
-answered by the run that is answering the message already, or that has answered it. A run that was stopped because
-nobody waited for it any more, or that failed, is gone on with by another one: what was sent stays, and so does every
-tool's return; a reply that was cut off goes.
+A library sends again when it gave up waiting, or got an answer that may pass. Such a repetition says so (``retried``)
+and has the same body. Within a short time it is the same message: it is answered by the run that is answering the
+message already, or that has answered it. A run that was stopped because nobody waited for it any more, or that failed,
+is gone on with by another one: what was sent stays, and so does every tool's return; a reply that was cut off goes.
 """
 
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tertulia.domain.conversations import Conversation
+from tertulia.domain.errors import Conflict
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.requests import SendRequest, encode_request
 from tertulia.ports.queries import Page, RunQuery
@@ -30,6 +31,13 @@ def fingerprint(request: SendRequest) -> str:
     return blake2b(encode_request(request), digest_size=16).hexdigest()
 
 
+def earlier(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run that was begun for just this request, by whatever it is told."""
+    if run.queued_request is not None:
+        return _begun_before(run, tx)
+    return repeated(request, run, tx) or sent_before(request, run, tx)
+
+
 def repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run of the message that the request repeats, which is not over or was so a moment ago."""
     if not request.retried or request.fingerprint is None:
@@ -38,6 +46,39 @@ def repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     same = (found for found in tx.runs.find(query) if found.fingerprint == request.fingerprint)
     last = next(same, None)
     return last if last is not None and _lately(last, run.created_at) else None
+
+
+def _begun_before(run: Run, tx: Transaction) -> Run | None:
+    """The run itself if its turn came already: two ends may have looked for the next run at once."""
+    now = tx.runs.get(run.id)
+    return None if now.status == "created" else now
+
+
+def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+    """The run of a request whose messages all came before: a retry, not a second message."""
+    otids = otids_of(request)
+    if not otids:
+        return None
+    run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
+    for waiting in tx.runs.queued(request.conversation_id):
+        if waiting.id != run.id:
+            run_ids |= dict.fromkeys(set(waiting.input_otids).intersection(otids), waiting.id)
+    if not run_ids:
+        return None
+    if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:
+        raise Conflict(
+            "CONFLICT: Some of these messages were sent before and some were not (by their otid), or they were sent "
+            "in different requests. Repeat a request as it was, or give new messages new otids.",
+            run_ids=sorted(set(run_ids.values())),
+        )
+    return tx.runs.get(next(iter(run_ids.values())))
+
+
+def otids_of(request: SendRequest) -> tuple[str, ...]:
+    """The client's ids of what it sends; empty unless everything has one."""
+    sent = (*request.messages, *request.answers)
+    otids = tuple([each.otid for each in sent if each.otid])
+    return otids if len(otids) == len(sent) else ()
 
 
 def is_unanswered(run: Run) -> bool:

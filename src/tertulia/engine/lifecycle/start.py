@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import Conflict, ConversationBusy
+from tertulia.domain.errors import ConversationBusy
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
-from tertulia.engine.lifecycle.repeats import gone_on_with, is_unanswered, repeated
+from tertulia.engine.lifecycle.repeats import earlier, gone_on_with, is_unanswered, otids_of
 from tertulia.engine.requests import NewMessage, SendRequest, kept_request
-from tertulia.ports.store import Snapshot, Transaction
+from tertulia.ports.store import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,6 @@ class Begun:
     messages: list[Message]
     settlement: Settlement
     told: int = 0
-
-
-def snapshot(conversation_id: str, tx: Transaction) -> Snapshot:
-    return tx.snapshot(conversation_id)
 
 
 def begin(
@@ -54,7 +50,7 @@ def begin(
     :raises Conflict: if only some of the messages were sent before.
     """
     conversation = tx.conversations.get(run.conversation_id, lock=True)
-    taken = _taken_up(_known(request, run, tx), request, conversation, tx)
+    taken = _taken_up(earlier(request, run, tx), request, conversation, tx)
     if isinstance(taken, Run):
         return taken
     conversation, request = taken
@@ -109,13 +105,6 @@ def stored(message: NewMessage, run: Run) -> Message:
     )
 
 
-def _known(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
-    """The run that was begun for just this request, by whatever it is told."""
-    if run.queued_request is not None:
-        return _begun_before(run, tx)
-    return repeated(request, run, tx) or sent_before(request, run, tx)
-
-
 def _taken_up(
     known: Run | None, request: SendRequest, conversation: Conversation, tx: Transaction
 ) -> tuple[Conversation, SendRequest] | Run:
@@ -129,32 +118,6 @@ def _taken_up(
         again = gone_on_with(known, conversation, tx)
         if again is not None:
             return again, replace_request(request, messages=(), answers=())
-        if not request.otids:
+        if not otids_of(request):
             return conversation, request
     return known
-
-
-def _begun_before(run: Run, tx: Transaction) -> Run | None:
-    """The run itself if its turn came already: two ends may have looked for the next run at once."""
-    now = tx.runs.get(run.id)
-    return None if now.status == "created" else now
-
-
-def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
-    """The run of a request whose messages all came before: a retry, not a second message."""
-    otids = request.otids
-    if not otids:
-        return None
-    run_ids = tx.messages.runs_by_otid(request.conversation_id, otids)
-    for waiting in tx.runs.queued(request.conversation_id):
-        if waiting.id != run.id:
-            run_ids |= dict.fromkeys(set(waiting.input_otids).intersection(otids), waiting.id)
-    if not run_ids:
-        return None
-    if len(run_ids) < len(otids) or len(set(run_ids.values())) > 1:
-        raise Conflict(
-            "CONFLICT: Some of these messages were sent before and some were not (by their otid), or they were sent "
-            "in different requests. Repeat a request as it was, or give new messages new otids.",
-            run_ids=sorted(set(run_ids.values())),
-        )
-    return tx.runs.get(next(iter(run_ids.values())))

@@ -60,17 +60,12 @@ class Worker:
             while await self._look():
                 pass
 
-    async def look_after_dropped(self) -> None:
-        """Take up again what the store could not take the end of: its conversation is not to be busy for long."""
-        if self._lease.has_dropped:
-            await self.look()
-
     async def _look(self) -> bool:
         """Whether there may be more to take over."""
         lease = self._lease
         found = await lease.renew(self._launcher.room, closing=self._closing)
         if found is None:
-            _log.error("lease_lost", worker_id=lease.worker_id, runs=len(self._executor))
+            _log.error("lease_lost", worker_id=lease.worker_id, runs=len(self._executor.active))
             await self._executor.leave(lost=True)
             await lease.take()
             found = await lease.renew(self._launcher.room, closing=self._closing) or NOTHING

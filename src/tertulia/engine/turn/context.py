@@ -87,18 +87,14 @@ class Turn:
 
     def request(self) -> ModelRequest:
         """The model call that the history as it stands asks for, with the tools that the rules allow now."""
-        rules, choice = self.rules, self.choice
-        history, specs = self.history.shown_to(choice.card.handle), self.tool_specs
-        names = rules.allowed(list(specs)) if rules else list(specs)
-        forced = rules.forced
-        if rules.missing and history and history[-1].role == "assistant":
-            # The model wanted to end before it may: only what is missing is left to do.
-            names, forced = rules.missing, True
+        choice, specs = self.choice, self.tool_specs
+        history = self.history.shown_to(choice.card.handle)
+        tools, forced = self.rules.offer(specs, after_reply=bool(history) and history[-1].role == "assistant")
         return ModelRequest(
             model=choice.card.name,
             system=self.system,
             messages=history,
-            tools=tuple([specs[name] for name in names if name in specs]),
+            tools=tools,
             tool_choice="required" if forced else "auto",
             settings=choice.settings,
             instructions=self.agent.system,

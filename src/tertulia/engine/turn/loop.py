@@ -5,7 +5,7 @@ calls run, and each return when it is there, so that whatever happens the histor
 """
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -21,7 +21,7 @@ from tertulia.domain.errors import (
 )
 from tertulia.domain.events import MessageAdded
 from tertulia.domain.messages import ToolCallPart
-from tertulia.domain.runs import FailedTry, StopReason
+from tertulia.domain.runs import FailedTry, Usage
 from tertulia.engine.turn.compaction import Compactor, Room
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.images import Images
@@ -30,7 +30,6 @@ from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.refused_images import leave_out_images
 from tertulia.engine.turn.step import StepRecord, failed_try
 from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
-from tertulia.ports.provider import Piece
 from tertulia.ports.telemetry import StepBegan, StepEnded
 
 _log = structlog.get_logger(__name__)
@@ -61,10 +60,11 @@ class Loop:
             return ending
         while True:
             step = await self._reply()
-            calls = [part for part in step.reply.content() if isinstance(part, ToolCallPart)]
+            calls = step.reply.calls()
             last = turn.step_count >= turn.max_steps
             if not calls and (last or not turn.rules.missing):
-                return Ending(_why_it_ended(step))
+                finished = step.reply.finished
+                return Ending("max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn")
             turn.faults("before_reply_stored")
             await self._store_reply(step)
             turn.faults("after_reply_stored")
@@ -91,7 +91,7 @@ class Loop:
                 return await self._reply_of_choice(failed)
             except ProviderError as error:
                 step = self.open_step
-                if step is None or step.reply.content() or not _is_outage(error):
+                if step is None or not step.reply.empty or not _is_outage(error):
                     raise
                 failed = [*step.failed_tries, failed_try(choice.card, error)]
                 _log.warning("model_fell_back", run_id=turn.run.id, step_id=step.id, **msgspec.to_builtins(failed[-1]))
@@ -112,21 +112,21 @@ class Loop:
             step = self.open_step = StepRecord(turn, await room.request(), failed)
             head = turn.history.head
             try:
-                await _ask(turn, step)
+                usage = await _ask(turn, step)
             except ContextTooLong as error:
-                if step.reply.content():
+                if not step.reply.empty:
                     raise
                 self.open_step = None  # nothing was said: what counts is the request that is accepted
                 failed = step.failed_tries
                 await room.make_more(step.request, error)
             except ProviderError as error:
-                if step.reply.content() or not leave_out_images(turn, error):
+                if not step.reply.empty or not leave_out_images(turn, error):
                     raise
                 self.open_step = None
                 failed = [*step.failed_tries, failed_try(turn.choice.card, error)]
             else:
                 turn.history.taken = (turn.choice.card.handle, head)
-                room.learn(step.request, head, step.usage)
+                room.learn(step.request, head, usage)
                 return step
 
     async def _store_reply(self, step: StepRecord) -> None:
@@ -143,44 +143,30 @@ def _is_outage(error: ProviderError) -> bool:
     return error.may_pass or isinstance(error, ProviderQuotaUsedUp)
 
 
-async def _ask(turn: Turn, step: StepRecord) -> None:
+async def _ask(turn: Turn, step: StepRecord) -> Usage:
+    """Have the step's reply, and say what it used."""
+    provider, reply = turn.choice.provider, step.reply
     turn.faults("before_model_call")
-    reply, log = step.reply, turn.log
-
-    def read(piece: Piece, chars: int) -> Awaitable[None] | None:
-        delta = reply.push(piece)
-        if delta is None:
-            return None
-        log.append(delta, chars)
-        turn.faults("during_stream")
-        if call.silent:
-            call.speaks()
-            if turn.ttft_ns is None:
-                turn.ttft_ns = time.monotonic_ns() - turn.started_ns
-        return log.room() if log.full else None  # the model is not read from meanwhile, and waits as well
-
-    with ModelCall(turn.telemetry, turn.choice.provider, step.request, run_id=turn.run.id, purpose="reply") as call:
-        try:
-            await call.drain(read, step.retried)
-        finally:
-            step.asked()
-        finished = call.finished
-        if finished is None:
-            raise ProviderConnectionLost(f"{turn.choice.provider.name} ended its reply without finishing it.")
-        if finished.reason == "content_filter":
-            raise ProviderContentFiltered(
-                f"{turn.choice.provider.name} stopped the reply: its content filter objected."
-            )
-        if finished.reason != "length" and not reply.content():
-            raise ProviderEmptyReply(turn.choice.provider.name, turn.choice.card.handle)
-    turn.usage += step.usage
+    call = ModelCall(turn.telemetry, provider, step.request, run_id=turn.run.id, purpose="reply")
+    try:
+        with call:
+            await call.drain(reply.push, turn.log, turn.faults, step.retried)
+            finished = call.finished
+            if finished is None:
+                raise ProviderConnectionLost(f"{provider.name} ended its reply without finishing it.")
+            if finished.reason == "content_filter":
+                raise ProviderContentFiltered(f"{provider.name} stopped the reply: its content filter objected.")
+            if finished.reason != "length" and reply.empty:
+                raise ProviderEmptyReply(provider.name, turn.choice.card.handle)
+    finally:
+        step.llm_ns = call.duration_ns
+        if turn.ttft_ns is None and call.first_ns is not None:
+            turn.ttft_ns = call.first_ns - turn.started_ns
+    usage = finished.usage or Usage()
+    turn.usage += usage
     turn.reply_logprobs = finished.logprobs
-    turn.context_tokens = step.usage.total_tokens or None
-
-
-def _why_it_ended(step: StepRecord) -> StopReason:
-    finished = step.reply.finished
-    return "max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn"
+    turn.context_tokens = usage.total_tokens or None
+    return usage
 
 
 def _over_after_tools(turn: Turn) -> Ending | None:

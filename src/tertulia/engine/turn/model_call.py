@@ -4,13 +4,16 @@ A reply is read in pieces of a size that nobody else waits for, and has an end.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from tertulia.domain.errors import ProviderError, ProviderReplyTooLong
+from tertulia.domain.events import Event
+from tertulia.ports.event_log import RunLog
+from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import (
     Finished,
     ModelRequest,
@@ -32,21 +35,23 @@ MAX_REPLY_PIECES: Final = 1_000_000
 PIECE_CHARS: Final = 32 * 1024
 """A longer piece goes on as several."""
 
-Reader: TypeAlias = Callable[[Piece, int], Awaitable[None] | None]
-"""Takes a piece and how many characters it has at most. What it returns is waited for before the model is read on."""
+Reader: TypeAlias = Callable[[Piece], Event | None]
+"""Takes a piece of a reply, and gives what the run's log has to say of it, if there is a log."""
 
 
 class ModelCall:
     """A call from its beginning to its end, as a context. ``finished`` is how the provider ended the reply, if it did.
 
-    ``silent`` until the reader says that the first piece has come.
+    ``first_ns`` is when there was something of the reply to be shown, by the monotonic clock, ``duration_ns`` what it
+    all took.
     """
 
     def __init__(
         self, telemetry: Telemetry, provider: Provider, request: ModelRequest, *, run_id: str | None, purpose: Purpose
     ) -> None:
         self.finished: Finished | None = None
-        self.silent = True
+        self.first_ns: int | None = None
+        self.duration_ns = 0
         self._telemetry = telemetry
         self._provider = provider
         self._request = request
@@ -54,7 +59,6 @@ class ModelCall:
         self._purpose: Purpose = purpose
         self._started_ns = time.time_ns()
         self._begun_ns = time.monotonic_ns()
-        self._first_token_ns: int | None = None
         self._chars = 0
         self._left_chars = MAX_REPLY_CHARS
         self._left_pieces = MAX_REPLY_PIECES
@@ -62,8 +66,16 @@ class ModelCall:
     def __enter__(self) -> Self:
         return self
 
-    async def drain(self, read: Reader, retried: Callable[[Retrying], None] | None = None) -> None:
-        """Ask, and give ``read`` each piece of the reply; ``retried`` is told what fails before it is asked again.
+    async def drain(
+        self,
+        read: Reader,
+        log: RunLog | None = None,
+        faults: Faults = no_faults,
+        retried: Callable[[Retrying], None] | None = None,
+    ) -> None:
+        """Ask, and give ``read`` each piece of the reply; what it makes of them goes to the ``log``.
+
+        ``retried`` is told what fails before it is asked again.
 
         :raises ProviderError: if there is no reply to be had, or no end to it.
         """
@@ -75,9 +87,15 @@ class ModelCall:
                         retried(event)
                     continue
                 for piece in self._pieces(event):
-                    wait = read(piece, self._chars)
-                    if wait is not None:
-                        await wait
+                    delta = read(piece)
+                    if delta is None or log is None:
+                        continue
+                    log.append(delta, self._chars)
+                    faults("during_stream")
+                    if log.full:
+                        await log.room()  # the model is not read from meanwhile, and waits as well
+                    if self.first_ns is None:
+                        self.first_ns = time.monotonic_ns()
 
     async def text(self) -> str:
         """Ask, and give the text of the whole reply.
@@ -86,17 +104,12 @@ class ModelCall:
         """
         said: list[str] = []
 
-        def read(piece: Piece, _: int) -> None:
+        def read(piece: Piece) -> None:
             if isinstance(piece, TextPiece):
                 said.append(piece.text)
 
         await self.drain(read)
         return "".join(said)
-
-    def speaks(self) -> None:
-        """The first piece is there."""
-        self.silent = False
-        self._first_token_ns = time.monotonic_ns() - self._begun_ns
 
     def _pieces(self, event: Piece) -> Sequence[Piece]:
         if isinstance(event, TextPiece | ReasoningPiece):
@@ -119,6 +132,7 @@ class ModelCall:
     ) -> None:
         provider, request, finished = self._provider, self._request, self.finished
         said = finished.reply.get("model") if finished else None
+        self.duration_ns = time.monotonic_ns() - self._begun_ns
         self._telemetry(
             ModelCalled(
                 run_id=self._run_id,
@@ -128,8 +142,8 @@ class ModelCall:
                 model=request.model,
                 settings=request.settings,
                 started_ns=self._started_ns,
-                duration_ns=time.monotonic_ns() - self._begun_ns,
-                first_token_ns=self._first_token_ns,
+                duration_ns=self.duration_ns,
+                first_token_ns=None if self.first_ns is None else self.first_ns - self._begun_ns,
                 usage=finished and finished.usage,
                 finish_reason=finished and finished.reason,
                 request_id=finished and finished.request_id,

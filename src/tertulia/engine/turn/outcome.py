@@ -1,6 +1,6 @@
 """How a run ends, and the words its readers are told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -25,12 +25,11 @@ class Ending:
     stop_reason: StopReason
     failed: Failed | None = None
     abandoned: bool = False
+    status: RunStatus = field(init=False)
 
-    @property
-    def status(self) -> RunStatus:
-        if self.stop_reason == "cancelled":
-            return "cancelled"
-        return "failed" if self.failed else "completed"
+    def __post_init__(self) -> None:
+        status = "cancelled" if self.stop_reason == "cancelled" else "failed" if self.failed else "completed"
+        object.__setattr__(self, "status", status)
 
 
 CANCELLED = Ending("cancelled")

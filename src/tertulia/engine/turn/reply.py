@@ -82,7 +82,7 @@ class _Call:
     signature: str | None = None
     pieces: list[str] = field(default_factory=list[str])
 
-    def part(self) -> Part:
+    def part(self) -> ToolCallPart:
         return ToolCallPart(self.id, self.name, "".join(self.pieces), self.signature, self.awaits)
 
 
@@ -133,9 +133,17 @@ class Reply:
         self.finished = event
         return None
 
+    @property
+    def empty(self) -> bool:
+        return not self._parts
+
     def content(self) -> tuple[Part, ...]:
         """The parts of the reply so far, at the indices that the deltas' otids tell."""
         return tuple(part.part() for part in self._parts)
+
+    def calls(self) -> list[ToolCallPart]:
+        """The tool calls so far."""
+        return [call.part() for _, call in self._calls.values()]
 
     def partial_content(self) -> tuple[Part, ...]:
         """What is worth keeping of a reply that broke off: what was said before any call. Half a call is not."""

@@ -71,8 +71,8 @@ class StepRecord:
         self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
         self._unseen = turn.history.unseen_by(turn.choice.card.handle)
         self._start_ns = time.time_ns()
-        self._asked_ns = self._begun_ns = time.monotonic_ns()
-        self._llm_ns: int | None = None
+        self._begun_ns = time.monotonic_ns()
+        self.llm_ns: int | None = None
 
     def retried(self, retrying: Retrying) -> None:
         """The provider failed and is asked again."""
@@ -85,10 +85,6 @@ class StepRecord:
             attempt=retrying.attempt,
             **msgspec.to_builtins(failed),
         )
-
-    def asked(self) -> None:
-        """The reply is complete, or broke off."""
-        self._llm_ns = time.monotonic_ns() - self._asked_ns
 
     @property
     def usage(self) -> Usage:
@@ -141,7 +137,7 @@ class StepRecord:
             step_start_ns=self._start_ns,
             step_ns=time.monotonic_ns() - self._begun_ns,
             llm_request_start_ns=self._start_ns,
-            llm_request_ns=self._llm_ns,
+            llm_request_ns=self.llm_ns,
             tool_execution_ns=tools_ns or None,
             failed_tries=tuple(self.failed_tries),
         )

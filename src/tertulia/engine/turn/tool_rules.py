@@ -5,10 +5,12 @@ return that says what is allowed. A rule's object is the API's, told apart by ``
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from tertulia.domain.tools import ToolSpec
 
 Rule = dict[str, Any]
 
@@ -54,6 +56,17 @@ class ToolRules:
     def forced(self) -> bool:
         """Whether the model must call a tool now."""
         return self._chosen() is not None
+
+    def offer(self, specs: Mapping[str, ToolSpec], *, after_reply: bool) -> tuple[tuple[ToolSpec, ...], bool]:
+        """The tools that the model may call now, and whether it has to. ``after_reply``: it has just said all it has.
+
+        Where it wanted to end before it may, only what is missing is left to do.
+        """
+        if not self._rules:
+            return tuple(specs.values()), False
+        if after_reply and (missing := self.missing):
+            return tuple([specs[name] for name in missing if name in specs]), True
+        return tuple([specs[name] for name in self.allowed(list(specs))]), self.forced
 
     def allowed(self, names: Sequence[str]) -> list[str]:
         """The tools of these that may be called now, in the same order."""
