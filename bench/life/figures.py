@@ -51,7 +51,9 @@ def steady(url: str) -> Mapping[str, float]:
 
 def more_than(url: str, before: Mapping[str, float]) -> tuple[Mapping[str, float], Sequence[str]]:
     """What is held once it is no more than before, or after a while; and a line for each thing that is more."""
-    most = {name: before[name] + (_POOLED if name == "tertulia_threads" else 0) for name in HELD}
+    # A pool opens connections when more are needed at once than ever before, and keeps them.
+    later = {"tertulia_threads": _POOLED, "process_open_fds": figures(url)["tertulia_pool_size"]}
+    most = {name: before[name] + later.get(name, 0) for name in HELD}
     now = _watched(url, lambda now, _: all(now[name] <= most[name] for name in HELD))
     return now, [f"{now[name]:g} {what}, not {before[name]:g}" for name, what in HELD.items() if now[name] > most[name]]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, call, calls, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 if TYPE_CHECKING:
     from tests.support.openai_endpoint import ChatRequest, Reply
@@ -41,7 +41,7 @@ def test_the_conversation_operations_work_through_the_typescript_sdk(tmp_path: P
     with OpenAIEndpoint() as endpoint:
         endpoint.answer_with(answer)
         environment = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": endpoint.url, "TERTULIA_DEFAULT_MODEL": MODEL}
-        with ServerProcess(tmp_path / "data", environment) as server:
+        with ForkedServer(tmp_path / "data", environment) as server:
             ran = subprocess.run(
                 [NODE, "--test", "smoke.mjs"],
                 cwd=HERE,

@@ -30,7 +30,7 @@ class TakenOver(Crash):
 @pytest.fixture
 def crash(cluster: Cluster, servers: tuple[ServerProcess, ServerProcess]) -> Iterator[TakenOver]:
     dying, heir = servers
-    with httpx.Client(base_url=heir.url, timeout=30) as http:
+    with httpx.Client(base_url=heir.url, timeout=30, verify=False) as http:
         yield TakenOver(dying, cluster.fault_file(dying), http, cluster.effects)
 
 

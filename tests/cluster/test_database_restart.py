@@ -38,7 +38,7 @@ class Client:
         self._url = url
 
     def talk_until(self, enough: threading.Event) -> None:
-        with httpx.Client(base_url=self._url, timeout=60) as http:
+        with httpx.Client(base_url=self._url, timeout=60, verify=False) as http:
             while not enough.is_set():
                 self._say(http, f"m{len(self.answered)}")
 

@@ -12,7 +12,7 @@ from tests.conformance.helpers import MODEL, unique
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.anthropic_endpoint import AnthropicEndpoint
 from tests.support.openai_endpoint import OpenAIEndpoint
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -75,7 +75,7 @@ def environment(shared_endpoint: OpenAIEndpoint, shared_messages_endpoint: Anthr
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data", environment) as server:
+    with ForkedServer(tmp_path_factory.mktemp("server") / "data", environment) as server:
         yield server
 
 

@@ -11,7 +11,7 @@ from tests.conformance.conftest import MAX_BODY_BYTES
 from tests.conformance.helpers import MakeAgent, answer, detail, refused, send, unique
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
-from tests.support.server_process import ServerProcess, free_port
+from tests.support.server_process import ForkedServer, ServerProcess, free_port
 
 KEY = "the-key-of-this-server"
 ROUTES = [
@@ -123,7 +123,7 @@ def lonely_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "TERTULIA_API_KEY": KEY,
         "TERTULIA_MODEL_CONNECT_TIMEOUT": "2",
     }
-    with ServerProcess(tmp_path_factory.mktemp("lonely") / "data", environment) as server:
+    with ForkedServer(tmp_path_factory.mktemp("lonely") / "data", environment) as server:
         yield server
 
 

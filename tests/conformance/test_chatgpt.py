@@ -14,7 +14,7 @@ from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.chatgpt_auth import FAR, ChatGPTAuth
 from tests.support.responses_endpoint import ChatGPTEndpoint, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def test_an_account_is_signed_in_to_used_and_renewed(
         auth.expires_at = 1  # long over, so that the first message renews it
         variables = {"CHATGPT_AUTH_BASE_URL": auth.url, "CHATGPT_OAUTH_BASE_URL": backend.url}
         with (
-            ServerProcess(data_dir, environment | variables) as server,
+            ForkedServer(data_dir, environment | variables) as server,
             httpx.Client(transport=RecordingTransport(recorder), timeout=20) as transport,
         ):
             client = Letta(base_url=server.url, api_key="unused", http_client=transport, max_retries=0)

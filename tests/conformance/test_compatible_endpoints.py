@@ -11,7 +11,7 @@ from tests.conformance.helpers import answer, send
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.openai_endpoint import OpenAIEndpoint, text, think
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 # The provider part of the handle, the setting of its address, and where that leads.
 ENDPOINTS = {
@@ -30,7 +30,7 @@ def many(tmp_path_factory: pytest.TempPathFactory, endpoint: OpenAIEndpoint, rec
     environment = {setting: f"{root}{path}" for setting, path in ENDPOINTS.values()}
     environment["TERTULIA_ENDPOINTS"] = json.dumps(named)
     with (
-        ServerProcess(tmp_path_factory.mktemp("many") / "data", environment) as server,
+        ForkedServer(tmp_path_factory.mktemp("many") / "data", environment) as server,
         httpx.Client(transport=RecordingTransport(recorder), timeout=20) as http,
     ):
         yield Letta(base_url=server.url, api_key="unused", http_client=http, max_retries=0)

@@ -11,13 +11,13 @@ from tests.conformance.helpers import MODEL, answer, history, of_type, send, spo
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, call, calls, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 
 @pytest.fixture
 def mortal(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[ServerProcess]:
     """A server of the test's own, to be killed."""
-    with ServerProcess(tmp_path_factory.mktemp("mortal") / "data", environment) as server:
+    with ForkedServer(tmp_path_factory.mktemp("mortal") / "data", environment) as server:
         yield server
 
 

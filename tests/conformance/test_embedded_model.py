@@ -10,7 +10,7 @@ from letta_client import Letta
 from tests.conformance.helpers import answer, detail, history, send, spoken, stream, types
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 EMBEDDED = "local/smollm2-135m-instruct"
 
@@ -19,7 +19,7 @@ EMBEDDED = "local/smollm2-135m-instruct"
 def alone(tmp_path_factory: pytest.TempPathFactory, recorder: Recorder) -> Iterator[Letta]:
     """A client of a server that has nothing but its embedded model."""
     with (
-        ServerProcess(tmp_path_factory.mktemp("alone") / "data", {}) as server,
+        ForkedServer(tmp_path_factory.mktemp("alone") / "data", {}) as server,
         httpx.Client(transport=RecordingTransport(recorder), timeout=120) as http,
     ):
         yield Letta(base_url=server.url, api_key="unused", http_client=http, max_retries=0)

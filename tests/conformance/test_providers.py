@@ -12,7 +12,7 @@ from tests.conformance.helpers import MODEL, answer, detail, send, unique
 from tests.conformance.requirements import requirement
 from tests.conformance.wire import Recorder, RecordingTransport
 from tests.support.openai_endpoint import OpenAIEndpoint, Refuse, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +214,7 @@ def test_keys_are_encrypted_on_the_disk_and_survive_a_kill(
     data_dir = tmp_path / "data"
     body = {"name": "own", "provider_type": "openai", "api_key": KEY, "base_url": elsewhere.url}
     with (
-        ServerProcess(data_dir, environment) as server,
+        ForkedServer(data_dir, environment) as server,
         httpx.Client(transport=RecordingTransport(recorder), timeout=20) as transport,
     ):
         client = Letta(base_url=server.url, api_key="unused", http_client=transport, max_retries=0)

@@ -18,7 +18,7 @@ from tests.conformance.make_provider_docs import DOCUMENT, document
 from tests.conformance.provider_settings import VARIANTS, Variant, settings_of, values_of
 from tests.conformance.requirements import requirement
 from tests.support.capturing_server import CapturingServer
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, captured: CapturingServer) 
     environment |= {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
     environment |= {"GOOGLE_CLOUD_PROJECT": "project"}
     environment["TERTULIA_ENDPOINTS"] = json.dumps({"lab": {"base_url": f"{captured.url}/lab"}})
-    with ServerProcess(tmp_path_factory.mktemp("server") / "data", environment) as server:
+    with ForkedServer(tmp_path_factory.mktemp("server") / "data", environment) as server:
         yield server
 
 

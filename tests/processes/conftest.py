@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.openai_endpoint import OpenAIEndpoint
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 MODEL = "openai/gpt-4o-mini"
 
@@ -24,5 +24,5 @@ def server(tmp_path_factory: pytest.TempPathFactory, endpoint: OpenAIEndpoint) -
         "TERTULIA_DEFAULT_MODEL": MODEL,
         "TERTULIA_MODEL_RETRIES": "0",
     }
-    with ServerProcess(tmp_path_factory.mktemp("processes") / "data", environment) as server:
+    with ForkedServer(tmp_path_factory.mktemp("processes") / "data", environment) as server:
         yield server

@@ -12,7 +12,7 @@ import pytest
 
 from tests.processes.conftest import MODEL
 from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 STREAMS = 120  # http.client reads at most 100 headers
 HELD = ("process_open_fds", "tertulia_tasks", "tertulia_http_connections_open", "tertulia_runs_active")
@@ -36,8 +36,19 @@ def _seen(connection: http.client.HTTPConnection, path: str, body: str) -> tuple
 
 
 def _figures(server: ServerProcess) -> Mapping[str, float]:
-    found = re.findall(r"^(\w+)\{worker=\"0\"\} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    found = re.findall(
+        r"^(\w+)\{worker=\"0\"\} (\S+)$", httpx.get(f"{server.url}/metrics", verify=False).text, re.MULTILINE
+    )
     return {name: float(value) for name, value in found}
+
+
+def _made(server: ServerProcess, path: str, body: dict[str, Any]) -> str:
+    reply: dict[str, Any] = httpx.post(f"{server.url}/v1/{path}", json=body, verify=False).json()
+    return reply["id"]
+
+
+def _new_agent(server: ServerProcess) -> str:
+    return _made(server, "agents/", {"name": "Ada", "model": MODEL})
 
 
 CASES = (
@@ -52,14 +63,14 @@ CASES = (
 def test_a_connection_gets_the_hundred_and_twentieth_reply_like_the_first(
     server: ServerProcess, endpoint: OpenAIEndpoint, connection: http.client.HTTPConnection
 ) -> None:
-    agent: dict[str, Any] = httpx.post(f"{server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}).json()
+    agent_id = _new_agent(server)
     endpoint.answer_with(lambda _: text("o", "k"))
     for status, path, body in CASES:
-        first = _seen(connection, path.format(agent=agent["id"]), body)
+        first = _seen(connection, path.format(agent=agent_id), body)
         assert first[0] == status, first[2]
         open_files = _figures(server)["process_open_fds"]
         for _ in range(STREAMS - 1):
-            assert _seen(connection, path.format(agent=agent["id"]), body) == first
+            assert _seen(connection, path.format(agent=agent_id), body) == first
         assert _figures(server)["process_open_fds"] <= open_files
 
 
@@ -73,7 +84,7 @@ def full_server(tmp_path: Path, endpoint: OpenAIEndpoint) -> Iterator[ServerProc
         "TERTULIA_MAX_BODY_BYTES": "2000",
         "TERTULIA_SHUTDOWN_GRACE": "0",
     }
-    with ServerProcess(tmp_path / "data", environment) as server:
+    with ForkedServer(tmp_path / "data", environment) as server:
         yield server
 
 
@@ -81,11 +92,11 @@ def test_who_is_turned_away_is_so_the_hundred_and_twentieth_time_as_the_first(
     full_server: ServerProcess, endpoint: OpenAIEndpoint
 ) -> None:
     endpoint.answer_with(lambda _: [Send({"content": "begin"}), Pause(Gate())])
-    agent: dict[str, Any] = httpx.post(f"{full_server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}).json()
-    path = f"/v1/agents/{agent['id']}/messages"
-    other = httpx.post(f"{full_server.url}/v1/conversations/?agent_id={agent['id']}", json={}).json()["id"]
+    agent_id = _new_agent(full_server)
+    path = f"/v1/agents/{agent_id}/messages"
+    other = _made(full_server, f"conversations/?agent_id={agent_id}", {})
     busy = {"input": "hi", "streaming": True, "stream_tokens": True}
-    with httpx.stream("POST", f"{full_server.url}{path}", json=busy) as talk:
+    with httpx.stream("POST", f"{full_server.url}{path}", json=busy, verify=False) as talk:
         lines = talk.iter_lines()  # kept, for the reply is closed with it
         assert any("begin" in line for line in lines)
         for status, where, body in (
@@ -100,4 +111,5 @@ def test_who_is_turned_away_is_so_the_hundred_and_twentieth_time_as_the_first(
                 assert _seen(connection, where, body) == first
             after = _figures(full_server)
             connection.close()
-            assert [after[name] for name in HELD] == [before[name] for name in HELD], status
+            # What the one before left behind may have gone meanwhile.
+            assert {name: after[name] for name in HELD if after[name] > before[name]} == {}, status

@@ -11,7 +11,7 @@ import pytest
 from tests.support.crash_points import CrashPoints
 from tests.support.crashes import FAULTY, Crash, environment_of
 from tests.support.openai_endpoint import OpenAIEndpoint
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 
 class StartedAgain(Crash):
@@ -28,8 +28,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenAIEn
     with OpenAIEndpoint() as endpoint:
         environment = environment_of(endpoint, effects, fault_file)
         with (
-            ServerProcess(folder / "data", environment, module=FAULTY) as server,
-            httpx.Client(base_url=server.url, timeout=30) as http,
+            ForkedServer(folder / "data", environment, module=FAULTY) as server,
+            httpx.Client(base_url=server.url, timeout=30, verify=False) as http,
         ):
             yield endpoint, StartedAgain(server, fault_file, http, effects)
 

@@ -10,12 +10,12 @@ import pytest
 from tests.processes.conftest import MODEL
 from tests.processes.raw_stream import frames, read_stream
 from tests.support.openai_endpoint import Gate, OpenAIEndpoint, Pause, Send, text
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 
 @pytest.fixture
 def agent_id(server: ServerProcess) -> str:
-    return httpx.post(f"{server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}).json()["id"]
+    return httpx.post(f"{server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}, verify=False).json()["id"]
 
 
 def _stream(server: ServerProcess, agent_id: str, *, background: bool = False) -> bytes:
@@ -43,13 +43,13 @@ def test_a_reply_that_is_being_made_is_finished_before_the_server_stops(
 def hasty(tmp_path: Path, endpoint: OpenAIEndpoint) -> Iterator[ServerProcess]:
     """A server that waits for nothing when it stops."""
     environment = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": endpoint.url, "TERTULIA_SHUTDOWN_GRACE": "0"}
-    with ServerProcess(tmp_path / "data", environment) as server:
+    with ForkedServer(tmp_path / "data", environment) as server:
         yield server
         assert "Traceback" not in server.log
 
 
 def _agent(server: ServerProcess) -> str:
-    return httpx.post(f"{server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}).json()["id"]
+    return httpx.post(f"{server.url}/v1/agents/", json={"name": "Ada", "model": MODEL}, verify=False).json()["id"]
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -88,12 +88,14 @@ def test_a_blocking_reply_that_takes_too_long_is_answered_not_dropped(
     path = f"{hasty.url}/v1/agents/{agent_id}/messages"
     message = {"role": "user", "content": "go", "otid": "mine"}
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(httpx.post, path, json={"messages": [message]}, timeout=20)
+        waiting = pool.submit(httpx.post, path, json={"messages": [message]}, timeout=20, verify=False)
         gate.wait_reached()
         hasty.stop()
         reply = waiting.result()
     assert reply.status_code == 503
     assert "goes on" in reply.json()["detail"]
     hasty.start()
-    again = httpx.post(path, json={"messages": [message]}, timeout=20)  # by its otid, it is the same message
+    again = httpx.post(
+        path, json={"messages": [message]}, timeout=20, verify=False
+    )  # by its otid, it is the same message
     assert [each["content"] for each in again.json()["messages"]] == ["whole"]

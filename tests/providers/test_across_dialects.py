@@ -11,7 +11,7 @@ from letta_client import APIStatusError, Letta
 
 from tests.support.mind import Mind
 from tests.support.minds import MINDS
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer
 
 TURNS = 6
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -29,7 +29,7 @@ def client(all_minds: list[Mind], tmp_path_factory: pytest.TempPathFactory) -> I
     environment = {name: value for mind in all_minds for name, value in mind.environment().items()}
     settings = {"TERTULIA_MODEL_RETRIES": "0", "TERTULIA_DEFAULT_MODEL": all_minds[0].model}
     with (
-        ServerProcess(folder, environment | settings) as server,
+        ForkedServer(folder, environment | settings) as server,
         Letta(base_url=server.url, api_key="unused", max_retries=0) as client,
     ):
         yield client

@@ -15,7 +15,7 @@ from tests.support.crashes import FAULTY, MODEL, environment_of
 from tests.support.following import history
 from tests.support.openai_endpoint import OpenAIEndpoint
 from tests.support.scripted_endpoint import TIMEOUT
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ForkedServer, ServerProcess
 
 LEASE = 1.0  # seconds; the shortest there is
 
@@ -49,7 +49,7 @@ class Cluster:
         for number in range(self._count):
             fault_file = self._folder / f"fault{number}"
             environment = environment_of(self.endpoint, self.effects, fault_file) | common
-            server = ServerProcess(self._folder / f"server{number}", environment, module=FAULTY)
+            server = ForkedServer(self._folder / f"server{number}", environment, module=FAULTY)
             self._servers.append(server)
             self._faults[server] = fault_file
         for server in list(self._servers):

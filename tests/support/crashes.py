@@ -66,7 +66,7 @@ class Crash(ABC):
         """Send what the server dies of at the point."""
         self.fault_file.write_text(point)
         with pytest.raises(httpx.TransportError):
-            httpx.post(f"{self.server.url}{path}", json=body, timeout=30)
+            httpx.post(f"{self.server.url}{path}", json=body, timeout=30, verify=False)
         self.server.wait_until_dead()
         assert not self.fault_file.exists()
         self.after_death()
