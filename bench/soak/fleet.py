@@ -27,10 +27,18 @@ class Trouble:
 class Fleet:
     """Use as a context manager. The first worker is never killed if there are three or more: its memory tells."""
 
-    def __init__(self, folder: Path, count: int, environment: dict[str, str], lease: float, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        environment: dict[str, str],
+        lease: float,
+        seed: int,
+        kind: type[ServerProcess] = ServerProcess,
+    ) -> None:
         settings = environment | {"TERTULIA_LEASE": str(lease)}
         module = "tests.support.faulty_server"
-        self.workers = [ServerProcess(folder / f"worker{n}", settings, module=module) for n in range(count)]
+        self.workers = [kind(folder / f"worker{n}", settings, module=module) for n in range(count)]
         self.trouble = Trouble()
         self._lease = lease
         self._random = random.Random(seed)

@@ -13,13 +13,17 @@ from bench.soak.checks import complaints
 from bench.soak.fleet import Fleet, Trouble
 from bench.soak.load import MODEL, Load, answer
 from tests.support.openai_endpoint import ChatRequest, OpenAIEndpoint, Reply
+from tests.support.server_process import ServerProcess
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``kill_every`` and ``lease`` are seconds. It ends after ``seconds``, or with the last of ``messages``."""
+    """``kill_every`` and ``lease`` are seconds. It ends after ``seconds``, or with the last of ``messages``.
+
+    ``kind`` is how workers are started; memory is only measured truly of those that are started anew.
+    """
 
     workers: int = 2
     conversations: int = 20
@@ -28,6 +32,7 @@ class Plan:
     kill_every: float = 2.0
     lease: float = 1.0
     seed: int = 1
+    kind: type[ServerProcess] = ServerProcess
 
 
 @dataclass(slots=True)
@@ -56,7 +61,7 @@ def soak(folder: Path, database: str, plan: Plan) -> Outcome:
             "EFFECTS": str(effects),
             "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]),
         }
-        with Fleet(folder, plan.workers, environment, plan.lease, plan.seed) as fleet:
+        with Fleet(folder, plan.workers, environment, plan.lease, plan.seed, plan.kind) as fleet:
             return _soak(fleet, effects, plan)
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -95,12 +96,14 @@ class _Origin:
             command = [sys.executable, "-m", __name__, str(its_end.fileno())]
             self._process = subprocess.Popen(command, pass_fds=[its_end.fileno()], cwd=REPOSITORY)
         self._lines = self._socket.makefile("rwb")
+        self._one_at_a_time = threading.Lock()
         atexit.register(self.close)
 
     def fork(self, order: dict[str, Any]) -> ForkedProcess:
-        self._lines.write(json.dumps(order).encode() + b"\n")
-        self._lines.flush()
-        return ForkedProcess(int(self._lines.readline()))
+        with self._one_at_a_time:
+            self._lines.write(json.dumps(order).encode() + b"\n")
+            self._lines.flush()
+            return ForkedProcess(int(self._lines.readline()))
 
     def close(self) -> None:
         self._lines.close()
@@ -108,8 +111,16 @@ class _Origin:
         self._process.wait()
 
 
-@cache
+_beginning: Final = threading.Lock()
+
+
 def _origin() -> _Origin:
+    with _beginning:
+        return _begun()
+
+
+@cache
+def _begun() -> _Origin:
     return _Origin()
 
 
