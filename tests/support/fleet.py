@@ -27,6 +27,9 @@ class SharedStore:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._store.write(work)
 
+    async def check_writing(self, seconds: float) -> None:
+        await self._store.check_writing(seconds)
+
     async def close(self) -> None:
         """Others use it still."""
 

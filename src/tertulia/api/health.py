@@ -36,7 +36,10 @@ async def check_health() -> Health:
 
 @router.get("/v1/health/ready", operation_id="check_readiness")
 async def check_readiness(services: CurrentServices) -> Readiness:
-    """503 while the server is about to stop, or its database does not answer: requests belong elsewhere then."""
+    """503 while requests belong elsewhere.
+
+    The server is about to stop, or its database does not answer, or takes no writes, as on a full disk.
+    """
     if services.runs.retired:
         raise StoreUnavailable("The server is about to stop.")
     try:
@@ -44,4 +47,5 @@ async def check_readiness(services: CurrentServices) -> Readiness:
             await services.store.read(lambda tx: tx.runs.active("none"))
     except TimeoutError:
         raise StoreUnavailable(f"The database did not answer within {_PATIENCE:g} seconds.") from None
+    await services.store.check_writing(_PATIENCE)
     return Readiness(status="ready")

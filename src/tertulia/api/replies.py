@@ -91,7 +91,7 @@ class _Gathering:
 
     def response(self) -> Response:
         if not self._ended:
-            raise StreamInterrupted(self._run_id)
+            raise StreamInterrupted(self._run_id, "What followed in this run is not kept.")
         failed = self._failed
         if failed is not None:
             return run_failure_response(failed.error_type, failed.message, failed.detail, failed.retry_after)

@@ -142,11 +142,11 @@ class StoreUnavailable(TertuliaError):
 
 
 class StreamInterrupted(StoreUnavailable):
-    """A run could not be read to its end. ``why`` is what befell the store; without it the server is stopping."""
+    """A run could not be read to its end. ``why`` is a sentence."""
 
-    def __init__(self, run_id: str, why: str | None = None) -> None:
+    def __init__(self, run_id: str, why: str) -> None:
         super().__init__(
-            f"{why or 'The server is stopping.'} The run is not lost: it goes on, and can be read again in a moment.",
+            f"{why} The run is not lost: it goes on, and can be read again in a moment.",
             run_id=run_id,
         )
         self.run_id = run_id

@@ -87,6 +87,13 @@ class Store(Protocol):
         """
         ...
 
+    async def check_writing(self, seconds: float) -> None:
+        """See whether it takes writes, if there is reason to doubt it: a write was refused, or there is little room.
+
+        :raises StoreUnavailable: saying why, if it takes none, or none within so many seconds.
+        """
+        ...
+
     async def close(self) -> None: ...
 
     def describe(self) -> dict[str, Any]:

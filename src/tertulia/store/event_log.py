@@ -24,7 +24,7 @@ from tertulia.ports.rounds import turn
 from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store, Transaction
 from tertulia.ports.telemetry import EventsStored, Telemetry, no_telemetry
-from tertulia.store.live_run import LiveRun, Where
+from tertulia.store.live_run import STOPPING, LiveRun, Where
 
 FLUSH_SECONDS = 0.05
 LONGEST_FLUSH_SECONDS = 1.0
@@ -86,6 +86,7 @@ class StoredEventLog:
         self._pause = FLUSH_SECONDS
         self._closed = False
         self._unstored_since: float | None = None
+        self._failing_with: str | None = None
 
     @property
     def lag(self) -> float:
@@ -109,7 +110,7 @@ class StoredEventLog:
                 place.seq = batch[-1][0]
                 if isinstance(batch[-1][1], Ended):
                     return
-        raise StreamInterrupted(run_id)
+        raise StreamInterrupted(run_id, STOPPING)
 
     async def _following(self, place: "_Place") -> Sequence[Sequence[Numbered]] | None:
         """What follows the place, after a wait where that is nothing yet; None if nothing can follow.
@@ -240,8 +241,13 @@ class StoredEventLog:
             if not isinstance(error, Exception):
                 raise
             # Readers have the events from memory. A run that waits for the store for long is given up with a word.
-            _log.warning("events_not_stored", runs=len(due), error=str(error), exc_info=_is_unexpected(error))
+            if str(error) != self._failing_with:  # once, however often it is tried again
+                _log.warning("events_not_stored", runs=len(due), error=str(error), exc_info=_is_unexpected(error))
+            self._failing_with = str(error)
             return False
+        if self._failing_with is not None:
+            self._failing_with = None
+            _log.info("events_stored_again")
         for run, chunk in due:
             if run in lost:
                 run.lose()

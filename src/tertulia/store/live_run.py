@@ -43,6 +43,9 @@ UNSTORED_CHARS: Final = 4 * 1024 * 1024
 ROOM_SECONDS: Final = 30.0
 """How long the model is kept waiting for a store that takes nothing, before the run is given up for now."""
 
+STOPPING: Final = "The server is stopping."
+"""Why a log is closed that was neither lost nor given up: who makes its run is told to leave."""
+
 _LARGE: Final = 1024  # characters from which on an event's length is counted: most are tokens
 
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +115,7 @@ class LiveRun:
         self.run_id = run_id
         self.token = token
         self.lost = False  # another worker has the run: nothing of this log is stored any more
-        self.why: str | None = None  # in words, where it was not another worker
+        self.why = STOPPING  # what readers are told whom the end of this log leaves without the rest
         self._wants_flush = wants_flush
         self._closed = closed
         self._window = Window(after)
@@ -182,6 +185,7 @@ class LiveRun:
     def lose(self) -> None:
         self._arrived()
         self.lost = True
+        self.why = "Another worker took the run over."
         self._wake()
 
     def give_up(self, why: str) -> None:

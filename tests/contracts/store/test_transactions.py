@@ -1,6 +1,7 @@
 """Transactions: what a store promises of reads and writes, whatever is in them."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -8,6 +9,7 @@ from tertulia.domain.agents import Agent
 from tertulia.domain.errors import NotFound, StoreUnavailable
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Store, Transaction
+from tertulia.store.sql.transaction import SqlTransaction
 from tests.contracts.store.makers import Work, an_agent, stored_agent
 
 
@@ -108,6 +110,25 @@ async def test_a_write_whose_caller_was_cancelled_disturbs_nobody(store: Store) 
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     assert "fine" in await names(store)
+
+
+async def test_a_write_that_was_refused_is_followed_by_a_trial_that_leaves_nothing_behind(store: Store) -> None:
+    def refuse(_: Transaction) -> None:
+        raise StoreUnavailable("The disk is full.")
+
+    with pytest.raises(StoreUnavailable):
+        await store.write(refuse)
+    for _ in range(2):
+        await store.check_writing(30)
+    await store.write(lambda tx: tx.workers.take_room())  # as does a trial whose end is refused
+    with pytest.raises(StoreUnavailable):
+        await store.write(refuse)
+    await store.check_writing(30)
+
+    def left(tx: Transaction) -> list[object]:
+        return cast("SqlTransaction", tx).workers._session.rows("SELECT id FROM workers")
+
+    assert await store.read(left) == []
 
 
 async def test_a_closed_store_is_unavailable(store: Store) -> None:

@@ -92,7 +92,9 @@ class Frames:
     def broken_off(self, error: TertuliaError | None) -> bytes:
         """What a reader is told when the stream ends before the run does, and why."""
         interrupted = (
-            error if isinstance(error, StreamInterrupted) else StreamInterrupted(self._run_id, error and error.message)
+            error
+            if isinstance(error, StreamInterrupted)
+            else StreamInterrupted(self._run_id, error.message if error else "What followed in this run is not kept.")
         )
         detail = f"Read the run {self._run_id} again from where you are."
         failed = Failed("stream_interrupted", interrupted.message, detail)

@@ -198,14 +198,15 @@ class Executor:
             self._drop(turn, error)
             return False
         except Exception as error:  # noqa: BLE001 becomes the failure that the run's readers are told
-            return await self._end_plainly(turn, failure(error))
+            return await self._end_plainly(active, failure(error))
         self._telemetry(RunEnded(over))
         if not turn.rolled_back:
             self._histories.keep(turn.history)
         return True
 
-    async def _end_plainly(self, turn: Turn, ending: Ending) -> bool:
+    async def _end_plainly(self, active: Active, ending: Ending) -> bool:
         """End a run whose end could not be stored as it should be: its conversation may be gone."""
+        turn = active.turn
         await turn.log.settle()
         chunk = turn.log.stage(*last_events(ending))
         try:
@@ -214,6 +215,7 @@ class Executor:
             _log.info("run_deleted", run_id=turn.run.id)
             turn.log.stored(chunk)  # there is nothing of it to be durable, and its readers are told all the same
         except LeaseLost:
+            self._lose(active)
             return False
         except StoreUnavailable as error:
             self._drop(turn, error)

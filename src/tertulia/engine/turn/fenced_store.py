@@ -32,6 +32,9 @@ class FencedStore:
 
         return await self._store.write(held)
 
+    async def check_writing(self, seconds: float) -> None:
+        await self._store.check_writing(seconds)
+
     async def close(self) -> None:
         """The store is not the tools' to close."""
 

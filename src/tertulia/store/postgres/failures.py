@@ -8,6 +8,7 @@ from asyncpg import exceptions
 from sqlalchemy.exc import DBAPIError
 
 from tertulia.domain.errors import InvalidArgument, StoreUnavailable
+from tertulia.store.failures import MAKE_ROOM
 
 # Two transactions were in each other's way; the work can be run again.
 _PASSING: Final = (
@@ -78,7 +79,9 @@ def translated(error: BaseException) -> BaseException:
 def reason(error: BaseException) -> str:
     """In the words of the database, or of the system; and what to do where these do not say it."""
     words = str(error) or type(error).__name__
-    return f"{words}. {_TOO_MANY}" if isinstance(error, exceptions.TooManyConnectionsError) else words
+    if isinstance(error, exceptions.TooManyConnectionsError):
+        return f"{words}. {_TOO_MANY}"
+    return f"{words}. {MAKE_ROOM}" if isinstance(error, exceptions.DiskFullError) else words
 
 
 def _causes(error: BaseException) -> Generator[BaseException]:

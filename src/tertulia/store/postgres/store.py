@@ -22,6 +22,7 @@ from tertulia.store.postgres.pool import Pool
 from tertulia.store.postgres.reindexing import UNFINISHED, reindex
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.postgres_session import Mark, Mode, NeedsSnapshot
+from tertulia.store.writability import Writability
 
 T = TypeVar("T")
 
@@ -181,6 +182,7 @@ class PostgresStore:
     def __init__(self, pool: Pool, place: str, server: EmbeddedPostgres | None = None) -> None:
         self.pool = pool
         self._place = place
+        self._writability = Writability(self.write)
         self._server = server
         self._works: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -201,7 +203,14 @@ class PostgresStore:
         return await self._shielded(self._read(work))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await self._shielded(self._run("write", work))
+        try:
+            return await self._shielded(self._run("write", work))
+        except StoreUnavailable as error:
+            self._writability.refused(error)
+            raise
+
+    async def check_writing(self, seconds: float) -> None:
+        await self._writability.check(seconds)
 
     def begin_reindexing(self) -> None:
         """Give the messages of an older version their search terms, beside everything else."""

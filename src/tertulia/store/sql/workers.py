@@ -1,10 +1,16 @@
 """Workers and their leases as rows; times are microseconds of the database's own clock."""
 
+import secrets
 from typing import Final
 
 from tertulia.store.sql.session import Session
 
 _BURIED_AFTER: Final = 3_600_000_000
+_TRIAL: Final = "trial-"
+"""What the ids of workers begin with that are rows to see whether one can be written."""
+_TRIAL_ROWS: Final = 32
+_TRIAL_BYTES: Final = 1000
+"""Of random hexadecimals, two characters each: PostgreSQL compresses what is not, and indexes no longer ids."""
 
 
 class SqlWorkers:
@@ -32,6 +38,14 @@ class SqlWorkers:
 
     def live(self) -> list[str]:
         return [worker_id for (worker_id,) in self._session.rows(self._live)]
+
+    def take_room(self) -> None:
+        self.give_room_back()  # what a trial left that could not be ended
+        rows = [(f"{_TRIAL}{secrets.token_hex(_TRIAL_BYTES)}", 0) for _ in range(_TRIAL_ROWS)]
+        self._session.run_many("INSERT INTO workers (id, lease_until) VALUES (?, ?)", rows)
+
+    def give_room_back(self) -> None:
+        self._session.run(f"DELETE FROM workers WHERE id LIKE '{_TRIAL}%'")  # noqa: S608  a constant
 
     def forget_all(self) -> None:
         self._session.run("DELETE FROM workers")

@@ -25,6 +25,7 @@ from tertulia.store.sql.words import index_terms
 from tertulia.store.sqlite.lock import FileLock
 from tertulia.store.sqlite.reader import Reader, TookTooLong
 from tertulia.store.sqlite.writer import Writer
+from tertulia.store.writability import Writability
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ _READ_HERE_SECONDS: Final = 0.002
 _READS_A_ROUND: Final = 20
 _CHECKPOINT_PAGES: Final = 4000
 """How long the log grows before it is moved into the database file: 16 MB, some hundreds of messages."""
+_SCARCE_BYTES: Final = 4 * 1024 * 1024
+"""With less left on the disk it is tried whether there is room for a message."""
 _BUSY_TIMEOUT_MS: Final = 10_000
 _CACHE_KB: Final = 500
 """Of each connection, of which there are four; behind it is the system's own cache of the file."""
@@ -162,6 +165,7 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._writer = Writer(connection)
+        self._writability = Writability(self.write, self._is_room_scarce)
         self._loop = asyncio.get_running_loop()
         self._here = Reader(engine.connect(), waits=False)
         self._elsewhere: SimpleQueue[Reader] = SimpleQueue()
@@ -198,7 +202,15 @@ class SqliteStore:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         self._check_open()
-        return await self._writer.submit(work)
+        try:
+            return await self._writer.submit(work)
+        except StoreUnavailable as error:
+            self._writability.refused(error)
+            raise
+
+    async def check_writing(self, seconds: float) -> None:
+        self._check_open()
+        await self._writability.check(seconds)
 
     async def close(self) -> None:
         """Finish what was asked before, and let go of the file. Closing twice is nothing."""
@@ -210,6 +222,10 @@ class SqliteStore:
 
     def describe(self) -> dict[str, Any]:
         return {"engine": "sqlite", "location": str(self._path), "revision": SCHEMA_REVISION}
+
+    def _is_room_scarce(self) -> bool:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize < _SCARCE_BYTES
 
     def _check_open(self) -> None:
         if self._closed:
