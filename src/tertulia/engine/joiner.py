@@ -10,7 +10,17 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from tertulia.domain.events import Delta, Event, HiddenReasoning, ReasoningDelta, Resumed, TextDelta, ToolCallDelta
+from tertulia.domain.events import (
+    Delta,
+    Event,
+    HiddenReasoning,
+    MessageAdded,
+    ReasoningDelta,
+    Resumed,
+    TextDelta,
+    ToolCallDelta,
+)
+from tertulia.domain.messages import Message
 from tertulia.ports.event_log import Numbered
 
 D = TypeVar("D", bound=Delta)
@@ -40,9 +50,19 @@ class Joiner:
             else:
                 if isinstance(event, Resumed) and self._message_id in event.discarded:
                     self._parts.clear()
+                if isinstance(event, MessageAdded):
+                    self._let_go(event.message)
                 whole += self._take()
                 whole.append((seq, event))
         return whole
+
+    def _let_go(self, added: Message) -> None:
+        """A call that has its return with the reply, because it was cut off, waits for nobody."""
+        returned = {part.tool_call_id for part in added.tool_returns}
+        for _, pieces in self._parts.values():
+            first = pieces[0]
+            if isinstance(first, ToolCallDelta) and first.tool_call_id in returned:
+                pieces[0] = replace(first, awaits=None)
 
     def _take(self) -> list[Numbered]:
         parts, self._parts = self._parts, {}

@@ -24,6 +24,7 @@ from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.runs import FailedTry, Usage
 from tertulia.engine.turn.compaction import Compactor, Room
 from tertulia.engine.turn.context import Turn
+from tertulia.engine.turn.cut_calls import MOST_IN_A_ROW, without_cut_call
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
@@ -58,6 +59,7 @@ class Loop:
             return Ending("requires_approval")
         if turn.step_count and (ending := _over_after_tools(turn)):  # one that another worker began
             return ending
+        cut_in_a_row = 0
         while True:
             step = await self._reply()
             calls = step.reply.calls()
@@ -66,14 +68,18 @@ class Loop:
                 finished = step.reply.finished
                 return Ending("max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn")
             turn.faults("before_reply_stored")
-            await self._store_reply(step)
+            cut = await self._store_reply(step)
             turn.faults("after_reply_stored")
+            calls = calls[: len(calls) - cut]
             await _run_tools(turn, step, [call for call in calls if not call.awaits])
             turn.telemetry(StepEnded(step.step("success", None)))
             if any(call.awaits for call in calls):
                 return Ending("requires_approval")
             if ending := _over_after_tools(turn):
                 return ending
+            cut_in_a_row = cut_in_a_row + 1 if cut else 0
+            if cut_in_a_row == MOST_IN_A_ROW:
+                return Ending("max_tokens_exceeded")
 
     async def _reply(self) -> StepRecord:
         """The next step with its reply: of the model, or of the first to fall back on that can give one.
@@ -129,10 +135,15 @@ class Loop:
                 room.learn(step.request, head, usage)
                 return step
 
-    async def _store_reply(self, step: StepRecord) -> None:
+    async def _store_reply(self, step: StepRecord) -> int:
+        """How many of its calls were cut off, which have their return with it: one or none."""
         message, record = step.message(partial=False), step.step("success", None)
-        messages = [message] if message else []
-        await self._turn.commit(lambda tx: step.write(tx, record), messages=messages, then=self._close_step)
+        messages = without_cut_call(step, message) if message else []
+        told = list(map(MessageAdded, messages[1:]))
+        await self._turn.commit(
+            lambda tx: step.write(tx, record), messages=messages, events=told, then=self._close_step
+        )
+        return len(told)
 
     def _close_step(self) -> None:
         self.open_step = None

@@ -14,7 +14,7 @@ from tertulia.domain.ids import new_step_id
 from tertulia.domain.images import REFUSED
 from tertulia.domain.messages import Base64Image, Message
 from tertulia.domain.models import ModelCard, ModelSettings
-from tertulia.domain.runs import FailedTry, Step, StepStatus, StepTrace, StopReason, Usage
+from tertulia.domain.runs import FailedTry, Run, Step, StepStatus, StepTrace, StopReason, Usage
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
@@ -85,6 +85,10 @@ class StepRecord:
             attempt=retrying.attempt,
             **msgspec.to_builtins(failed),
         )
+
+    @property
+    def run(self) -> Run:
+        return self._turn.run
 
     @property
     def usage(self) -> Usage:
