@@ -1,6 +1,8 @@
 # make demo    two conversations with one agent, on the built-in model: no key, no service, no network
 # make serve   the server on http://127.0.0.1:8283 (ARGS="--port 9000" for options)
 # make test    format, lint, types, import contracts, tests
+# make check   those without the tests
+# make quick   the tests that need no process of their own: no servers, no PostgreSQL, no clients, no model
 # make setup   .venv with everything, from the locks, and the command .venv/bin/tertulia; the others call it
 # make clients what the tests run against the server: Letta Code (80 MB), the TypeScript SDK; `make test` calls it
 # make bench   the benchmark harness, results as JSON
@@ -12,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup clients demo serve test bench docs release lock clean
+.PHONY: help setup clients demo serve style check quick test bench docs release lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,16 +50,31 @@ demo: setup
 serve: setup
 	@exec $(BIN)/tertulia serve $(ARGS)
 
-# What looks at the code without running it takes as long as a quarter of the tests, and so is done beside them.
-test: setup clients
+style: setup
 	@echo "== format, lint, import contracts"
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@said=$$($(BIN)/lint-imports 2>&1) || { echo "$$said" >&2; exit 1; }
+
+check: style
+	@echo "== types"
+	@$(BIN)/basedpyright
+
+# One worker takes the folders from the first on and the other from the middle, so that they seldom start the same server
+# or database twice; who is done first helps the other.
+PYTEST := $(BIN)/pytest -q -n auto --dist worksteal
+
+QUICK := $(filter-out $(addprefix tests/,clients cluster conformance container install live processes store), \
+    $(wildcard tests/[a-z]*))
+quick: setup
+	@$(PYTEST) -m "not slow and not local_model" $(filter-out %.py,$(QUICK))
+
+# Looking for the types takes as long as a quarter of the tests, much of which wait, and so is done beside them.
+test: style clients
 	@echo "== tests, and types beside them"
 	@types=$$(mktemp); $(BIN)/basedpyright >"$$types" 2>&1 & looking=$$!; \
 	trap 'kill $$looking 2>/dev/null || :; rm -f "$$types"' EXIT; \
-	failed=0; $(BIN)/pytest -q -n auto || failed=1; \
+	failed=0; $(PYTEST) || failed=1; \
 	wait $$looking || { failed=1; cat "$$types" >&2; }; \
 	[ $$failed = 0 ] || { echo "== failed" >&2; exit 1; }; echo "== all is well"
 

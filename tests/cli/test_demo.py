@@ -9,6 +9,8 @@ from tertulia.cli.demo.play import ANSWER, OWN_WORDS, prove
 from tertulia.cli.demo.screen import Screen
 from tertulia.cli.demo.talk import Reply, Talk
 
+pytestmark = pytest.mark.slow
+
 
 def talks() -> tuple[Talk, Talk]:
     """Two conversations in which everything went as it should."""

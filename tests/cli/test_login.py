@@ -14,6 +14,8 @@ from tests.cli.server import serving
 from tests.support.chatgpt_auth import ChatGPTAuth
 from tests.support.plain_server import answering
 
+pytestmark = pytest.mark.slow
+
 KEY = "the-servers-key"
 
 

@@ -28,6 +28,8 @@ from tests.support.databases import FAST, bare_database, shared_directory
 from tests.support.openai_endpoint import OpenAIEndpoint, call, calls, text
 from tests.support.server_process import ForkedServer
 
+pytestmark = pytest.mark.slow
+
 MODEL: Final = "openai/gpt-4o-mini"
 BASH: Final[Any] = {"name": "Bash", "parameters": {"type": "object", "properties": {}}}
 _NOT_DATA: Final = ("/v1/health",)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.server import TIMEOUT, serving
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[2] / "README.md"
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.cli.server import TIMEOUT, serving, start
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_ready_line_names_an_address_that_answers(tmp_path: Path) -> None:
     with serving(tmp_path) as (_, url), urllib.request.urlopen(f"{url}/v1/health/", timeout=TIMEOUT) as reply:

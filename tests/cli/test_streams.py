@@ -14,6 +14,8 @@ import pytest
 from tertulia.cli.streams import Forgiving
 from tests.cli.server import TIMEOUT, serving
 
+pytestmark = pytest.mark.slow
+
 
 class Broken(io.StringIO):
     def write(self, text: str, /) -> int:

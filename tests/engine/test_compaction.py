@@ -96,6 +96,7 @@ def failed(events: Sequence[Event]) -> list[Failed]:
 # A conversation that goes on for ever
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "provider",
     [
@@ -122,6 +123,7 @@ async def test_a_window_of_4000_tokens_takes_500_messages_in_a_row(
             assert provider.refused == 0
 
 
+@pytest.mark.slow
 async def test_500_messages_in_a_row_with_tools_and_a_model_that_cannot_summarise(open_world: Open) -> None:
     provider = CountingProvider(4000)
     provider.can_summarize = False

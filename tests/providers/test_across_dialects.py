@@ -13,6 +13,8 @@ from tests.support.mind import Mind
 from tests.support.minds import MINDS
 from tests.support.server_process import ForkedServer
 
+pytestmark = pytest.mark.slow
+
 TURNS = 6
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 

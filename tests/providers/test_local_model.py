@@ -25,6 +25,7 @@ from tertulia.providers.local.discovery import EMBEDDED_NAME, embedded_weights, 
 from tertulia.providers.local.runtime import SLOTS
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.local_model,
     pytest.mark.skipif(
         not runtime_installed() or embedded_weights() is None,

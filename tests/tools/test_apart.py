@@ -16,7 +16,11 @@ from tertulia.ports.apart import WorkFailed
 from tertulia.tools.apart import ChildProcesses
 from tertulia.tools.apart_protocol import Limits
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 HTML = "text/html"
 SLOW = b"<b>" * 300_000

@@ -22,7 +22,7 @@ def postgres_database() -> Iterator[Database]:
     server.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def emptied(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractAsyncContextManager[Store]:
     """An empty store of each kind there is, not open yet."""
     if request.param == "postgresql":

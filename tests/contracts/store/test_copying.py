@@ -27,6 +27,8 @@ from tests.contracts.store.random_history import answers, fill
 from tests.support.databases import FAST, asked, bare_database, execute, kill_connections, shared_directory
 from tests.support.sqlite_files import with_tables
 
+pytestmark = pytest.mark.slow
+
 
 class Stopped(Exception):
     """What ends a copy in the middle of a test."""
