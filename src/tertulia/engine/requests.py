@@ -1,6 +1,6 @@
 """What a client sends: messages, answers to pending tool calls, and how it wants to be answered."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -76,22 +76,6 @@ class SendRequest:
 def encode_request(request: SendRequest) -> bytes:
     """The request as bytes, for a run that waits its turn and may have to wait out a restart."""
     return msgspec.json.encode(request)
-
-
-def kept_request(request: SendRequest) -> bytes | None:
-    """What a running run needs of its request to be gone on with: all but what is in the history by then.
-
-    None where it asks for nothing out of the ordinary.
-    """
-    plain = SendRequest(
-        conversation_id=request.conversation_id,
-        busy=request.busy,
-        background=request.background,
-        callback_url=request.callback_url,
-        config=request.config,
-    )
-    kept = replace(request, messages=(), answers=(), fingerprint=None, retried=False)
-    return None if kept == plain else encode_request(kept)
 
 
 def decode_request(data: bytes) -> SendRequest:

@@ -31,8 +31,8 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
         return await _take_back(turn, ending)
     whole = ending.status == "completed"
     status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
-    reply = open_step.message(partial=not whole) if open_step else None
     step = open_step.step(status, ending.stop_reason, error=ending) if open_step else None
+    reply = open_step.message(partial=not whole) if open_step else None
     lost = turn.history.unanswered()
     if lost:
         waiting = {call.id for call in pending_calls(turn.history.messages)}

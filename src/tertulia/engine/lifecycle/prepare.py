@@ -1,22 +1,21 @@
 """What a run begins with, put together from its request and what the store has: its record, its prompt and its turn."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from sys import intern
+from typing import Any, TypeVar
 
 from tertulia.context.skills import with_skills
 from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.ids import new_run_id
 from tertulia.domain.messages import Message
-from tertulia.domain.models import ModelCard
 from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.system_prompts import refreshed
 from tertulia.engine.turn.context import Turn
-from tertulia.engine.turn.fenced_store import FencedStore
 from tertulia.engine.turn.history import History
 from tertulia.engine.turn.model_choice import Choice, choose
 from tertulia.engine.turn.tool_rules import ToolRules
@@ -24,9 +23,11 @@ from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import RunLog
 from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView
-from tertulia.ports.store import Snapshot, Store
+from tertulia.ports.store import Snapshot, Store, Transaction
 from tertulia.ports.telemetry import Telemetry, no_telemetry
 from tertulia.ports.tool import Tool, ToolContext
+
+T = TypeVar("T")
 
 
 def new_run(request: SendRequest, seen: Snapshot) -> Run:
@@ -64,17 +65,15 @@ def prepare(catalogue: Catalogue, request: SendRequest, seen: Snapshot, *, compi
     :raises InvalidArgument: if the model cannot do what the request asks of it. What else, :func:`choose` says.
     """
     compiled = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
+    prompt = _prompt_of(request, compiled or seen.system)
     choices = choose(catalogue, seen.agent, seen.conversation, request.override_model)
-    _check_model(request, choices[0].card)
-    return Prepared(choices, _prompt_of(request, compiled or seen.system), compiled)
-
-
-def _check_model(request: SendRequest, card: ModelCard) -> None:
+    card = choices[0].card
     if request.logprobs is not None and not card.gives_logprobs:
         raise InvalidArgument(
             f"INVALID_ARGUMENT: the model {card.handle} gives no log probabilities. Send the message without "
             "'return_logprobs', or to a model of an OpenAI-compatible provider.",
         )
+    return Prepared(choices, prompt, compiled)
 
 
 def _prompt_of(request: SendRequest, system: Message) -> str:
@@ -141,3 +140,37 @@ class Turns:
             approved=tuple(begun.settlement.approved),
             pending=bool(begun.settlement.pending),
         )
+
+
+class FencedStore:
+    """The store as a run's tools see it: nothing is written for a run that another worker has."""
+
+    def __init__(self, store: Store, run_id: str, token: int) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._token = token
+
+    @property
+    def shared(self) -> bool:
+        return self._store.shared
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await self._store.read(work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """:raises LeaseLost: if another worker has the run."""
+
+        def held(tx: Transaction) -> T:
+            tx.runs.hold(self._run_id, self._token)
+            return work(tx)
+
+        return await self._store.write(held)
+
+    async def check_writing(self, seconds: float) -> None:
+        await self._store.check_writing(seconds)
+
+    async def close(self) -> None:
+        """The store is not the tools' to close."""
+
+    def describe(self) -> dict[str, Any]:
+        return self._store.describe()

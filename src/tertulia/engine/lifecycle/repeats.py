@@ -6,6 +6,7 @@ message already, or that has answered it. A run that was stopped because nobody 
 is gone on with by another one: what was sent stays, and so does every tool's return; a reply that was cut off goes.
 """
 
+from dataclasses import replace as replace_request
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -29,6 +30,25 @@ _LATELY: Final = 20
 def fingerprint(request: SendRequest) -> str:
     """The same for the same request, whatever it came with."""
     return blake2b(encode_request(request), digest_size=16).hexdigest()
+
+
+def taken_up(
+    request: SendRequest, run: Run, conversation: Conversation, tx: Transaction
+) -> tuple[Conversation, SendRequest] | Run:
+    """What there is to begin: all of it, or what is left to do where an earlier run of the request came to nothing.
+
+    Where it did not, that run is to be read.
+    """
+    known = earlier(request, run, tx)
+    if known is None:
+        return conversation, request
+    if request.retried and is_unanswered(known):
+        again = gone_on_with(known, conversation, tx)
+        if again is not None:
+            return again, replace_request(request, messages=(), answers=())
+        if not otids_of(request):
+            return conversation, request
+    return known
 
 
 def earlier(request: SendRequest, run: Run, tx: Transaction) -> Run | None:

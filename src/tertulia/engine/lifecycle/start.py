@@ -13,8 +13,8 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
-from tertulia.engine.lifecycle.repeats import earlier, gone_on_with, is_unanswered, otids_of
-from tertulia.engine.requests import NewMessage, SendRequest, kept_request
+from tertulia.engine.lifecycle.repeats import taken_up
+from tertulia.engine.requests import NewMessage, SendRequest, encode_request
 from tertulia.ports.store import Transaction
 
 
@@ -50,7 +50,7 @@ def begin(
     :raises Conflict: if only some of the messages were sent before.
     """
     conversation = tx.conversations.get(run.conversation_id, lock=True)
-    taken = _taken_up(earlier(request, run, tx), request, conversation, tx)
+    taken = taken_up(request, run, conversation, tx)
     if isinstance(taken, Run):
         return taken
     conversation, request = taken
@@ -71,7 +71,7 @@ def begin(
         settlement = Settlement()
     told = 0 if run.queued_request is None else tx.events.last(run.id)
     waited = run.queued_request is not None
-    run = replace(run, status="running", queued_request=None, request=kept_request(request), first=conversation.head)
+    run = replace(run, status="running", queued_request=None, request=_kept(request), first=conversation.head)
     if waited:
         tx.runs.begin(run, worker_id)
     else:
@@ -105,19 +105,17 @@ def stored(message: NewMessage, run: Run) -> Message:
     )
 
 
-def _taken_up(
-    known: Run | None, request: SendRequest, conversation: Conversation, tx: Transaction
-) -> tuple[Conversation, SendRequest] | Run:
-    """What there is to begin: all of it, or what is left to do where the run that was ``known`` came to nothing.
+def _kept(request: SendRequest) -> bytes | None:
+    """What a running run needs of its request to be gone on with: all but what is in the history by then.
 
-    Where it did not, that run is to be read.
+    None where it asks for nothing out of the ordinary.
     """
-    if known is None:
-        return conversation, request
-    if request.retried and is_unanswered(known):
-        again = gone_on_with(known, conversation, tx)
-        if again is not None:
-            return again, replace_request(request, messages=(), answers=())
-        if not otids_of(request):
-            return conversation, request
-    return known
+    plain = SendRequest(
+        conversation_id=request.conversation_id,
+        busy=request.busy,
+        background=request.background,
+        callback_url=request.callback_url,
+        config=request.config,
+    )
+    kept = replace_request(request, messages=(), answers=(), fingerprint=None, retried=False)
+    return None if kept == plain else encode_request(kept)

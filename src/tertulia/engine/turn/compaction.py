@@ -27,6 +27,7 @@ from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.domain.runs import Usage
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.history import Measure
+from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.summarizer import Summarizer, Summary
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.provider import ModelRequest, Provider
@@ -289,9 +290,10 @@ class Compactor:
 class Room:
     """The room for one model call: made before it, and again when the provider says that it is not enough."""
 
-    def __init__(self, turn: Turn, compactor: Compactor) -> None:
+    def __init__(self, turn: Turn, compactor: Compactor, images: Images) -> None:
         self._turn = turn
         self._compactor = compactor
+        self._images = images
         self._attempt = 0
         self._expected = 0
 
@@ -301,6 +303,7 @@ class Room:
         :raises SystemPromptTooLong: if no history could be short enough.
         """
         turn, compactor = self._turn, self._compactor
+        await turn.load_images(self._images)
         while True:
             request = turn.request()
             self._expected = await compactor.tokens(turn, request)

@@ -70,11 +70,13 @@ class History:
     image_urls: dict[str, None] = field(default_factory=dict[str, None])  # of all messages, in their order
     measure: Measure | None = None
     taken: tuple[str, int] = ("", 0)  # the model whose provider took the last request, and where that ended
+    unseen: dict[str, frozenset[str]] = field(
+        default_factory=dict[str, frozenset[str]]
+    )  # messages without images, by model
     whole: bool = False  # whether it holds all that is in view; one that was not read yet does not
     size: int = 0  # about how many bytes it takes in memory
     _sound: int = 0  # how many of the first messages are known to be paired
     _summaries: int = 0  # how many of the messages are summaries
-    _unseen: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     def append(self, messages: Sequence[Message], head: int) -> None:
         """Go on with what was just written."""
@@ -107,15 +109,15 @@ class History:
 
     def hide_images(self, model: str, message_ids: Iterable[str]) -> None:
         """Show the model of this handle the messages without their images, until the history is read again."""
-        self._unseen[model] = self.unseen_by(model).union(message_ids)
+        self.unseen[model] = self.unseen_by(model).union(message_ids)
 
     def unseen_by(self, model: str) -> frozenset[str]:
         """The messages whose images are hidden from the model."""
-        return self._unseen.get(model, frozenset())
+        return self.unseen.get(model, frozenset())
 
     def shown_to(self, model: str) -> list[Message]:
         """The history as that model's provider accepts it."""
-        unseen = self._unseen.get(model)
+        unseen = self.unseen.get(model)
         if not unseen:
             return self.shown()
         return [without_images(message) if message.id in unseen else message for message in self.shown()]

@@ -112,8 +112,7 @@ class Loop:
         :raises ContextTooLong: if that is not possible.
         """
         turn = self._turn
-        await turn.load_images(self._images)
-        room = Room(turn, self._compactor)
+        room = Room(turn, self._compactor, self._images)
         while True:
             step = self.open_step = StepRecord(turn, await room.request(), failed)
             head = turn.history.head

@@ -69,7 +69,7 @@ class StepRecord:
         )
         self._turn, self._choice = turn, turn.choice
         self._head, self._start, self._pins = turn.history.head, turn.history.start, turn.history.pins
-        self._unseen = turn.history.unseen_by(turn.choice.card.handle)
+        self._unseen = turn.history.unseen.get(turn.choice.card.handle, frozenset[str]())
         self._start_ns = time.time_ns()
         self._begun_ns = time.monotonic_ns()
         self.llm_ns: int | None = None
