@@ -96,7 +96,7 @@ async def test_fields_of_other_releases_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("body", "place", "words"),
     [
-        ({}, (), "both are missing"),
+        ({}, (), "neither was sent"),
         ({"input": "a", "messages": []}, (), "not both"),
         ({"messages": []}, (), "Messages must not be empty"),
         ({"input": []}, (), "Input must not be empty"),
@@ -171,7 +171,11 @@ async def test_what_no_model_here_can_do_is_refused_by_name(fields: dict[str, An
         ({"role": "user", "content": [{"type": "reasoning", "reasoning": "hm"}]}, Unsupported, "reasoning"),
         ({"role": "user", "content": [{"source": {"file_id": "file-1"}}]}, Unsupported, "letta"),
         ({"role": "user", "content": []}, Unprocessable, "must not be empty"),
-        ({"role": "system", "content": [{"source": {"url": "https://a.test"}}]}, Unprocessable, "role 'user' only"),
+        (
+            {"role": "system", "content": [{"source": {"url": "https://a.test"}}]},
+            Unprocessable,
+            "sent with role 'user'",
+        ),
     ],
     ids=str,
 )

@@ -39,7 +39,7 @@ async def test_a_server_that_is_about_to_stop_is_not_ready_but_lives(
     services.runs.retire()
     reply = await client.get("/v1/health/ready")
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "2")
-    assert reply.json() == {"detail": "The server is about to stop."}
+    assert reply.json() == {"detail": "The server is shutting down."}
     assert await status_of(client, "/v1/health") == 200
 
 

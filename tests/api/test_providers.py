@@ -94,7 +94,7 @@ async def test_a_name_that_is_taken_is_409(client: httpx.AsyncClient, name: str)
         ({"name": "local"}, 400, "local"),
         ({"name": "letta"}, 400, "letta"),
         ({"name": "anthropic"}, 400, "providers of the type 'anthropic'"),
-        ({"name": "a/b"}, 400, "cannot begin the handles"),
+        ({"name": "a/b"}, 400, "cannot begin model handles"),
         ({"name": "ä b"}, 400, "letters, digits"),
         ({"name": "x" * 101}, 400, "at most 100"),
         ({"name": ""}, 422, "name"),

@@ -71,7 +71,7 @@ async def test_a_wrong_method_is_405_and_says_which_there_are(client: httpx.Asyn
     reply = await client.put("/v1/agents/", json={})
     assert reply.status_code == 405
     assert reply.headers["allow"] == "GET, POST"
-    assert reply.json()["detail"] == "PUT is not possible on /v1/agents; it takes GET and POST."
+    assert reply.json()["detail"] == "PUT is not allowed on /v1/agents; it accepts GET and POST."
 
 
 @pytest.mark.parametrize("path", ["/v1/blocks", "/v1/blocks/"])

@@ -148,7 +148,7 @@ def test_a_name_is_given_once(client: Letta, store: Store) -> None:
     assert provider["name"] in detail(409, lambda: store(name=provider["name"]))
     assert "settings" in detail(409, lambda: store(name="openai"))
     assert "letta" in detail(400, lambda: store(name="letta"))
-    assert "cannot begin the handles" in detail(400, lambda: store(name="a/b"))
+    assert "cannot begin model handles" in detail(400, lambda: store(name="a/b"))
 
 
 @requirement("providers.create.refuses-what-cannot-work")

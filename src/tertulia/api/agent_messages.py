@@ -142,5 +142,7 @@ async def reset_messages(agent_id: str, request: Request) -> AgentStateBody:
     """Forget the messages of the agent's default conversation, the system prompt aside."""
     services, body = services_of(request), await read_body(request, ResetBody, optional=True)
     if body.add_default_initial_messages:
-        raise Unsupported("Agents have no default initial messages here. Reset without 'add_default_initial_messages'.")
+        raise Unsupported(
+            "Agents have no default initial messages on this server. Reset without 'add_default_initial_messages'."
+        )
     return agent_state(await services.agents.reset_messages(agent_id))

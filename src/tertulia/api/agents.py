@@ -32,8 +32,8 @@ from tertulia.ports.queries import AgentQuery
 
 router = api_router("agents")
 
-Include = Annotated[list[Relationship] | None, Query(description="Relationships to show. All are shown anyway.")]
-IncludeOlder = Annotated[list[str] | None, Query(deprecated=True, description="The same in older words.")]
+Include = Annotated[list[Relationship] | None, Query(description="Relationships to show. All are always shown.")]
+IncludeOlder = Annotated[list[str] | None, Query(deprecated=True, description="An older name for `include`.")]
 AgentOrder = Literal["created_at", "updated_at", "last_run_completion"]
 
 
@@ -225,7 +225,9 @@ async def modify_approval_for_tool(
     if not said:
         raise Unprocessable("'requires_approval' in the body is missing; add it.")
     if len(said) > 1:
-        raise InvalidArgument("INVALID_ARGUMENT: 'requires_approval' in the body and in the query contradict.")
+        raise InvalidArgument(
+            "INVALID_ARGUMENT: 'requires_approval' in the body and in the query contradict each other."
+        )
     return agent_state(await services.agents.set_approval(agent_id, tool_name, required=True in said))
 
 

@@ -25,7 +25,7 @@ class KeyMiddleware:
             return
         response = error_response(
             401,
-            "UNAUTHENTICATED: this server wants its API key. Send it as 'Authorization: Bearer <key>'.",
+            "UNAUTHENTICATED: this server requires an API key. Send it as 'Authorization: Bearer <key>'.",
             {"www-authenticate": "Bearer"},
         )
         await response(scope, receive, send)

@@ -67,7 +67,7 @@ def _no_json_type() -> dict[str, Any]:
     return {
         "type": "content_type",
         "loc": ("header", "content-type"),
-        "msg": "the body must be JSON and say so: send content-type: application/json",
+        "msg": "the body must be JSON: send it with content-type: application/json",
         "input": None,
     }
 

@@ -49,13 +49,14 @@ class BrowserMiddleware:
         name = _name(host)
         if host and not (name in self._hosts or is_this_machine(name)):
             return 421, (
-                f"This server has no key and answers to this machine alone, not to the name '{name}'. "
+                f"This server has no API key, so it only answers to this machine's own names, not to '{name}'. "
                 "Add the name to TERTULIA_ALLOWED_HOSTS, or set TERTULIA_API_KEY."
             )
         origin = _header(scope, b"origin")
         if origin and origin not in self._origins and urlsplit(origin).netloc != host:
             return 403, (
-                f"This server has no key and takes nothing from pages of other origins such as '{origin}'. "
+                "This server has no API key, so it accepts no requests from pages of other origins such as "
+                f"'{origin}'. "
                 "Add the origin to TERTULIA_CORS_ORIGINS, or set TERTULIA_API_KEY."
             )
         return None

@@ -53,7 +53,7 @@ class _Inflate:
         while data:
             if self._inner.eof:
                 if not self._gzip:
-                    raise zlib.error("there is something after its end")
+                    raise zlib.error("there is data after its end")
                 self._inner = zlib.decompressobj(self._bits)
             try:
                 piece = self._inner.decompress(data, _PIECE)
@@ -137,4 +137,4 @@ def _next(pieces: Generator[bytes]) -> bytes | None:
     try:
         return next(pieces, None)
     except zlib.error as error:
-        raise HTTPException(400, f"The body is not of the content-encoding that it says: {error}.") from None
+        raise HTTPException(400, f"The body does not have the content-encoding that it declares: {error}.") from None

@@ -42,7 +42,7 @@ class ContentsMiddleware:
             codings = codings_of(scope)
         except Unknown as unknown:
             taken = " and ".join(TAKEN)
-            detail = f"A body with content-encoding '{unknown}' is not taken; {taken} are. Or send it as it is."
+            detail = f"A body with content-encoding '{unknown}' is not supported; {taken} are. Or send it uncompressed."
             await error_response(415, detail, {"accept-encoding": ", ".join(TAKEN)})(scope, receive, send)
             return
         if codings:
@@ -79,9 +79,7 @@ async def refuse_crowd(raw: bytes) -> None:
     """
     # Most large bodies are long texts, whose commas are soon counted.
     if raw.count(b",") >= MOST_VALUES and await asyncio.to_thread(_values, raw) > MOST_VALUES:
-        raise HTTPException(
-            422, f"The body holds more than {MOST_VALUES} values. Send what is in it in several requests."
-        )
+        raise HTTPException(422, f"The body holds more than {MOST_VALUES} values. Split it into several requests.")
 
 
 def _values(raw: bytes) -> int:
@@ -104,13 +102,13 @@ def _values(raw: bytes) -> int:
 
 def _refusal(scope: Scope) -> Response | None:
     if "\0" in scope["path"]:
-        return error_response(404, "There is nothing at an address with a NUL character in it.")
+        return error_response(404, "No address contains a NUL character.")
     if (query := scope["query_string"]) and (wrong := _wrong_parameter(query)):
         return error_response(422, wrong)
     for name, value in scope["headers"]:
         if name == b"content-type" and b"charset" in value.lower() and (charset := _foreign_charset(value)):
             return error_response(
-                415, f"The charset '{charset[:100]}' is not taken. JSON is UTF-8: send it as application/json."
+                415, f"The charset '{charset[:100]}' is not supported. JSON is UTF-8: send it as application/json."
             )
     return None
 

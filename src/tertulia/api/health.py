@@ -41,7 +41,7 @@ async def check_readiness(services: CurrentServices) -> Readiness:
     The server is about to stop, or its database does not answer, or takes no writes, as on a full disk.
     """
     if services.runs.retired:
-        raise StoreUnavailable("The server is about to stop.")
+        raise StoreUnavailable("The server is shutting down.")
     try:
         async with asyncio.timeout(_PATIENCE):
             await services.store.read(lambda tx: tx.runs.active("none"))

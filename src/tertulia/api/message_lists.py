@@ -18,7 +18,7 @@ from tertulia.ports.queries import MessageQuery
 from tertulia.ports.store import Transaction
 
 MessageTypes: TypeAlias = Annotated[
-    list[MessageType] | None, Query(description="Show these types alone. `limit` counts the messages that are shown.")
+    list[MessageType] | None, Query(description="Only messages of these types. `limit` counts the messages shown.")
 ]
 Older: TypeAlias = Annotated[
     str | None, Query(description="Only messages older than the one with this id, whatever the order.")

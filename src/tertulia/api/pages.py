@@ -12,9 +12,11 @@ MAX_LIMIT = 1000
 """Rows a list gives at most; asking for more is refused rather than cut short."""
 
 Order: TypeAlias = Literal["asc", "desc"]
-After: TypeAlias = Annotated[str | None, Query(description="Go on after the item with this id, in the list's order.")]
-Before: TypeAlias = Annotated[str | None, Query(description="Stop short of the item with this id.")]
-Limit: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_LIMIT, description="How many items at most.")]
+After: TypeAlias = Annotated[
+    str | None, Query(description="Continue after the item with this id, in the list's order.")
+]
+Before: TypeAlias = Annotated[str | None, Query(description="End before the item with this id.")]
+Limit: TypeAlias = Annotated[int | None, Query(ge=0, le=MAX_LIMIT, description="Maximum number of items.")]
 
 
 def page(limit: int | None, after: str | None, before: str | None, *, ascending: bool) -> Page:

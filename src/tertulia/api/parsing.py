@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-_NOT_JSON: Final = "it holds NaN, an infinity, a number too large or a lone surrogate, which JSON has no words for"
+_NOT_JSON: Final = (
+    "it contains NaN, an infinity, a number too large or a lone surrogate, none of which JSON can express"
+)
 
 
 def parsed_json(body: bytes) -> Any:

@@ -160,6 +160,6 @@ async def retrieve_stream_for_run(run_id: str, request: Request) -> Response:
     """The run's frames after ``starting_after``, then those to come."""
     services, body = services_of(request), await read_body(request, ResumeBody, optional=True)
     if body.run_id is not None and body.run_id != run_id:
-        raise Unprocessable(f"'run_id' in the body ({body.run_id}) is not the run in the path. Leave it out.")
+        raise Unprocessable(f"'run_id' in the body ({body.run_id}) is not the run in the path. Omit it.")
     run = await services.store.read(lambda tx: tx.runs.get(run_id))
     return await stream(services, run, body)

@@ -96,7 +96,9 @@ def busy_policy(request: Request) -> BusyPolicy | None:
         return None
     policy = next((known for known in get_args(BusyPolicy) if known == said.strip().lower()), None)
     if policy is None:
-        raise Unprocessable(f"The header {BUSY_HEADER} is '{said}'; it takes {', '.join(get_args(BusyPolicy))}.")
+        raise Unprocessable(
+            f"The header {BUSY_HEADER} is '{said}'; it must be one of {', '.join(get_args(BusyPolicy))}."
+        )
     return policy
 
 

@@ -18,7 +18,7 @@ async def list_tags(
     *,
     services: CurrentServices,
     name: str | None = None,
-    query_text: Annotated[str | None, Query(deprecated=True, description="The older word for name.")] = None,
+    query_text: Annotated[str | None, Query(deprecated=True, description="An older name for `name`.")] = None,
     before: Before = None,
     after: After = None,
     limit: Limit = 50,

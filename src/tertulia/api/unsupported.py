@@ -29,10 +29,10 @@ class _Unanswered:
             methods = sorted({operation.method for operation in known})
             raise HTTPException(
                 405,
-                f"{request.method} is not possible on {request.url.path}; it takes {' and '.join(methods)}.",
+                f"{request.method} is not allowed on {request.url.path}; it accepts {' and '.join(methods)}.",
                 {"allow": ", ".join(methods)},
             )
-        raise HTTPException(404, f"There is nothing at {request.method} {request.url.path}. /docs lists what there is.")
+        raise HTTPException(404, f"There is no operation {request.method} {request.url.path}. /docs lists them all.")
 
 
 def refusal(operation: Operation) -> str:

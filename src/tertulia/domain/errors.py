@@ -63,7 +63,8 @@ class QueueFull(Conflict):
 
     def __init__(self, limit: int, run_id: str) -> None:
         super().__init__(
-            f"CONFLICT: Cannot send a new message: {limit} messages wait for this conversation already, while another "
+            f"CONFLICT: Cannot send a new message: {limit} messages are already queued for this conversation, while "
+            "another "
             f"request (run_id={run_id}) is currently being processed. Please wait for some to complete.",
             run_id=run_id,
         )
@@ -88,7 +89,7 @@ class NothingPending(InvalidArgument):
         # Clients match both beginnings, and then ask for the pending request again.
         if pending:
             wrong = list(answered) or f"the request '{request_id}' made none"
-            text = f"Invalid tool call IDs: {wrong}. The calls that wait for an answer are {list(pending)}."
+            text = f"Invalid tool call IDs: {wrong}. The pending calls are {list(pending)}."
         else:
             text = "No tool call is currently awaiting approval: it was answered, or has expired."
         super().__init__(f"INVALID_ARGUMENT: {text}", pending_tool_call_ids=list(pending))
@@ -146,7 +147,7 @@ class StreamInterrupted(StoreUnavailable):
 
     def __init__(self, run_id: str, why: str) -> None:
         super().__init__(
-            f"{why} The run is not lost: it goes on, and can be read again in a moment.",
+            f"{why} The run is not lost: it will be resumed and can be read again in a moment.",
             run_id=run_id,
         )
         self.run_id = run_id
@@ -163,7 +164,7 @@ class ServerBusy(StoreUnavailable):
     """As many messages are being answered as this server may; nothing was written."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The server answers {limit} messages at once and has no room for another. Try again soon.")
+        super().__init__(f"The server is already answering {limit} messages, its limit. Try again soon.")
 
 
 class DataDirectoryHeld(TertuliaError):
@@ -274,8 +275,8 @@ class ProviderReplyTooLong(ProviderError):
 
     def __init__(self, name: str, chars: int, pieces: int) -> None:
         super().__init__(
-            f"{name} sent a reply without an end: more than {chars:,} characters or {pieces:,} pieces. Look what it "
-            "sends, or limit the length of its replies (max_tokens).",
+            f"{name} sent a reply without an end: more than {chars:,} characters or {pieces:,} pieces. Check what "
+            "it sends, or limit the length of its replies (max_tokens).",
         )
 
 
@@ -299,7 +300,7 @@ class SystemPromptTooLong(ContextTooLong):
 
     def __init__(self, tokens: int, context_window: int, *, detail: str = "") -> None:
         super().__init__(
-            f"The system prompt and the tools alone have about {tokens} tokens, and the context window has "
+            f"The system prompt and the tools alone take about {tokens} tokens, and the context window has "
             f"{context_window}. Shorten the instructions or the memory blocks, detach tools, or raise the context "
             "window limit.",
             detail=detail,

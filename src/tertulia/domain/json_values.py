@@ -42,7 +42,7 @@ def complaint(value: object) -> str | None:
     try:
         size = len(msgspec.json.encode(value))
     except UnicodeEncodeError:
-        return "must be Unicode text: it has half of a surrogate pair"
+        return "must be valid Unicode text: it has half of a surrogate pair"
     return None if size <= MAX_SIZE else f"must have at most {MAX_SIZE} bytes as JSON; it has {size}"
 
 
@@ -95,7 +95,9 @@ def _members(value: Any) -> Iterable[Any]:
 
 def _wrong_number(value: object) -> str | None:
     if isinstance(value, int):
-        return None if _SMALLEST <= value <= _LARGEST else "must have no whole number of more than 64 bits; send text"
+        return (
+            None if _SMALLEST <= value <= _LARGEST else "must not have integers of more than 64 bits; send them as text"
+        )
     if isinstance(value, float):
-        return None if isfinite(value) else "must have finite numbers alone"
+        return None if isfinite(value) else "must have only finite numbers"
     return None

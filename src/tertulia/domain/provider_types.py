@@ -65,28 +65,30 @@ class ProviderType:
 
 
 _AWS: Final = (
-    Option("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), "the region whose models answer; the profile's without"),
-    Option("access_key", ("AWS_ACCESS_KEY_ID",), "half of a key", configures=True, proves=True),
-    Option("secret_key", ("AWS_SECRET_ACCESS_KEY",), "the other half"),
-    Option("session_token", ("AWS_SESSION_TOKEN",), "what a temporary key comes with"),
+    Option("region", ("AWS_REGION", "AWS_DEFAULT_REGION"), "the region; the profile's by default"),
+    Option("access_key", ("AWS_ACCESS_KEY_ID",), "the id of an AWS key", configures=True, proves=True),
+    Option("secret_key", ("AWS_SECRET_ACCESS_KEY",), "the secret of that key"),
+    Option("session_token", ("AWS_SESSION_TOKEN",), "the session token of a temporary key"),
     Option(
         "profile",
         ("AWS_PROFILE",),
-        "a profile of the AWS configuration, in place of a key",
+        "a profile in the AWS configuration, instead of a key",
         configures=True,
         proves=True,
     ),
 )
 _GOOGLE_CLOUD: Final = (
-    Option("project", ("GOOGLE_CLOUD_PROJECT",), "the project that is charged", configures=True),
-    Option("location", ("GOOGLE_CLOUD_LOCATION",), "the region whose models answer; `global` without"),
+    Option("project", ("GOOGLE_CLOUD_PROJECT",), "the project to bill", configures=True),
+    Option("location", ("GOOGLE_CLOUD_LOCATION",), "the region; `global` by default"),
     Option(
         "credentials",
         ("GOOGLE_APPLICATION_CREDENTIALS",),
-        "a file of credentials, where those of `gcloud` are not meant",
+        "a credentials file, instead of the credentials of `gcloud`",
         proves=True,
     ),
-    Option("access_token", ("GOOGLE_VERTEX_ACCESS_TOKEN",), "a token of the moment, in place of a file", proves=True),
+    Option(
+        "access_token", ("GOOGLE_VERTEX_ACCESS_TOKEN",), "a short-lived access token, instead of a file", proves=True
+    ),
 )
 
 
@@ -135,8 +137,8 @@ PROVIDER_TYPES: Final = (
         prefixes=("openai", "openai-proxy"),
         url_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         options=(
-            Option("organization", ("OPENAI_ORG_ID",), "the organisation that is charged, at OpenAI's own address"),
-            Option("project", ("OPENAI_PROJECT_ID",), "the project that is charged, likewise"),
+            Option("organization", ("OPENAI_ORG_ID",), "the organisation to bill, at OpenAI's own address"),
+            Option("project", ("OPENAI_PROJECT_ID",), "the project to bill, likewise"),
         ),
     ),
     _hosted("Anthropic", "anthropic", "https://api.anthropic.com", "anthropic", dialect="anthropic", address="root"),
@@ -186,7 +188,7 @@ PROVIDER_TYPES: Final = (
         needs=("AZURE_API_KEY", "AZURE_BASE_URL"),
         key_variables=("AZURE_API_KEY",),
         url_variables=("AZURE_BASE_URL",),
-        options=(Option("api_version", ("AZURE_API_VERSION",), "the version of its API; `2024-10-21` without"),),
+        options=(Option("api_version", ("AZURE_API_VERSION",), "the API version; `2024-10-21` by default"),),
         address="plain",
     ),
     ProviderType(
@@ -198,7 +200,7 @@ PROVIDER_TYPES: Final = (
         settings_types=("chatgpt_oauth",),
         login="tertulia login chatgpt",
         url_variables=("CHATGPT_OAUTH_BASE_URL",),
-        options=(Option("auth_base_url", ("CHATGPT_AUTH_BASE_URL",), "where it is signed in to"),),
+        options=(Option("auth_base_url", ("CHATGPT_AUTH_BASE_URL",), "the address of the sign-in service"),),
         base_url="https://chatgpt.com/backend-api/codex",
         address="plain",
     ),

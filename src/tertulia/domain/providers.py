@@ -60,7 +60,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: the name '{name[:_LONGEST_NAME]}' cannot begin the handles of a provider's models: use "
+            f"INVALID_ARGUMENT: the name '{name[:_LONGEST_NAME]}' cannot begin model handles: use "
             f"letters, digits, '.', '_' and '-', at most {_LONGEST_NAME}, the first a letter or digit.",
         )
     return name

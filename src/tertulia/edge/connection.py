@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         if self._incoming is not None:
             self._bare_bytes += len(piece)
             if self._bare_bytes > _BARE_BYTES + _BODY_PIECE:
-                self._refuse(refusals.malformed("its chunks have more around them than in them"))
+                self._refuse(refusals.malformed("its chunks carry more framing than data"))
         elif self._head is not None and self._head is head_before:
             self._head_bytes += len(piece)
             if self._head_bytes > self._limits.max_header_bytes + self._limits.max_target_bytes:
@@ -426,4 +426,4 @@ def _refusal_for(error: Exception) -> Refusal:
         return ours.refusal
     if ours is not None:
         log.error("unexpected failure", exc_info=ours)
-    return refusals.malformed((str(error).rstrip(".") or "its lines are not those of HTTP/1.1")[:200])
+    return refusals.malformed((str(error).rstrip(".") or "its lines are not valid HTTP/1.1")[:200])

@@ -73,7 +73,7 @@ class Head:
         if method in {"CONNECT", "TRACE"}:
             raise Refused(refusals.no_proxy(method))
         if version not in {"1.0", "1.1"}:
-            raise Refused(refusals.malformed("it is not of HTTP/1.1 or HTTP/1.0"))
+            raise Refused(refusals.malformed("it is neither HTTP/1.1 nor HTTP/1.0"))
         if b"websocket" in self._upgrade:
             raise Refused(refusals.no_websockets())
         if self._hosts > 1:
@@ -103,7 +103,7 @@ class Head:
             path = raw.decode("ascii")
         except UnicodeDecodeError:
             raise Refused(
-                refusals.malformed("its address holds bytes that are not ASCII; percent-encode them")
+                refusals.malformed("its address contains bytes that are not ASCII; percent-encode them")
             ) from None
         return (unquote(path) if "%" in path else path), raw, query
 

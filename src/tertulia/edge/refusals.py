@@ -27,11 +27,13 @@ def refusal_of(scope: Mapping[str, Any]) -> Refusal | None:
 
 def malformed(what: str) -> Refusal:
     """``what`` says which rule of HTTP the request breaks."""
-    return Refusal(400, f"This is no HTTP request that can be understood: {what}. Nothing was done.")
+    return Refusal(400, f"This is not a valid HTTP request: {what}. Nothing was done.")
 
 
 def target_too_long(limit: int) -> Refusal:
-    return Refusal(414, f"The address in the request line is longer than {limit} bytes. Send less of it, or in a body.")
+    return Refusal(
+        414, f"The address in the request line is longer than {limit} bytes. Shorten it, or send the data in the body."
+    )
 
 
 def header_too_large(limit: int) -> Refusal:
@@ -49,7 +51,7 @@ def too_many_headers(limit: int) -> Refusal:
 def too_slow(part: str) -> Refusal:
     return Refusal(
         408,
-        f"The {part} of the request did not come in time. Send it again; where the network is as slow as that, "
+        f"The {part} of the request did not arrive in time. Send it again; if the network is that slow, "
         "raise the server's limit (TERTULIA_REQUEST_TIMEOUT).",
     )
 
@@ -57,24 +59,27 @@ def too_slow(part: str) -> Refusal:
 def too_many_connections(limit: int) -> Refusal:
     return Refusal(
         503,
-        f"The server has {limit} connections open, which is as many as it takes. Try again, or raise the limit "
+        f"The server has {limit} connections open, its limit. Try again, or raise the limit "
         "(TERTULIA_MAX_CONNECTIONS).",
     )
 
 
 def no_websockets() -> Refusal:
-    return Refusal(400, "This server speaks no WebSocket. Replies are streamed as server-sent events over plain HTTP.")
+    return Refusal(
+        400, "This server does not support WebSocket. Replies are streamed as server-sent events over plain HTTP."
+    )
 
 
 def no_proxy(method: str) -> Refusal:
-    return Refusal(405, f"{method} is for proxies, and this server is none.", {"allow": _METHODS})
+    return Refusal(405, f"{method} is for proxies, and this server is not one.", {"allow": _METHODS})
 
 
 def unknown_coding(coding: str) -> Refusal:
     return Refusal(
-        501, f"The transfer-encoding '{coding[:100]}' is not taken; send the body 'chunked', or with a length."
+        501,
+        f"The transfer-encoding '{coding[:100]}' is not supported; send the body 'chunked', or with a content-length.",
     )
 
 
 def unknown_expectation() -> Refusal:
-    return Refusal(417, "The only expectation that this server knows is 'expect: 100-continue'.")
+    return Refusal(417, "The only expectation that this server supports is 'expect: 100-continue'.")

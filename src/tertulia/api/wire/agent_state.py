@@ -84,8 +84,12 @@ class AgentStateBody(ResponseModel):
     project_id: str | None
     max_files_open: int | None
     per_file_view_window_char_limit: int | None
-    busy_policy: BusyPolicy | None = Field(None, exclude_if=is_none, description="Ours; absent unless it was set.")
-    fallback_models: list[str] | None = Field(None, exclude_if=is_none, description="Ours; absent if there are none.")
+    busy_policy: BusyPolicy | None = Field(
+        None, exclude_if=is_none, description="Tertulia's addition; absent unless set."
+    )
+    fallback_models: list[str] | None = Field(
+        None, exclude_if=is_none, description="Tertulia's addition; absent if there are none."
+    )
     last_run_completion: Instant | None
     last_run_duration_ms: int | None
     last_stop_reason: StopReason | None

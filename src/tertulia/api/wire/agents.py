@@ -63,11 +63,15 @@ class _AgentFields(BodyModel):
     per_file_view_window_char_limit: PositiveCount | None = None
     busy_policy: Annotated[
         BusyPolicy | None,
-        Field(description="Ours: what to do with a message to a conversation that answers another one."),
+        Field(
+            description=(
+                "Tertulia's addition: what to do with a message to a conversation that is still answering another."
+            )
+        ),
     ] = None
     fallback_models: Annotated[
         Fallbacks | None,
-        Field(description="Ours: handles of models to ask, in order, where the model cannot answer now."),
+        Field(description="Tertulia's addition: handles of models to ask, in order, if the model cannot answer now."),
     ] = None
     # Older words for parts of model, model_settings and context_window_limit.
     llm_config: LlmConfigParam | None = None
@@ -182,7 +186,7 @@ def refuse_unbuilt(body: CreateAgentBody | UpdateAgentBody) -> None:
             raise Unsupported(f"UNSUPPORTED: '{name}' cannot be used: this release of Tertulia has no {feature}.")
     if isinstance(body, CreateAgentBody) and body.agent_type in _TYPES_NOT_BUILT:
         raise Unsupported(
-            f"UNSUPPORTED: agents of type '{body.agent_type}' are not built in this release of Tertulia. "
+            f"UNSUPPORTED: agents of type '{body.agent_type}' are not available in this release of Tertulia. "
             "Use 'letta_v1_agent'.",
         )
     if body.embedding is not None and split_handle(body.embedding) is None:

@@ -70,7 +70,7 @@ def is_none(value: object) -> bool:
 STORED: Final[Mapping[str, bool]] = MappingProxyType({"stored": True})
 """The validation context of what comes from the store: it is shown as well as it can be, and never refused."""
 
-_UNSHOWABLE: Final = "What is stored here cannot be shown: it is nested too deeply. Set it again."
+_UNSHOWABLE: Final = "What is stored here cannot be shown because it is nested too deeply. Set it again."
 _FRAME: Final = 10
 """How many objects and arrays a client's own is shown inside of, at most."""
 

@@ -40,7 +40,7 @@ def told_apart(types: Mapping[str, str], fields: Mapping[str, str]) -> Discrimin
     return Discriminator(
         tag_of,
         custom_error_type="shape_unknown",
-        custom_error_message=f"must be an object with a type out of: {', '.join(types)}",
+        custom_error_message=f"must be an object whose type is one of: {', '.join(types)}",
     )
 
 
@@ -60,7 +60,7 @@ def _check_image(data: str) -> None:
         message = "is empty"
         raise ValueError(message)
     if image_type(image[:12]) in _NEVER_SHOWN or image.lstrip()[:5].lower() in {b"<svg ", b"<?xml"}:
-        message = "is no image that models can see: convert it to PNG, JPEG, GIF or WebP"
+        message = "is not an image that models can see: convert it to PNG, JPEG, GIF or WebP"
         raise ValueError(message)
 
 
@@ -77,7 +77,7 @@ class UrlSource(SentModel):
         if value.startswith("data:"):
             head, comma, data = value.partition(",")
             if not comma or not head.endswith(";base64"):
-                message = "must have its image as base64: data:image/png;base64,…"
+                message = "must contain its image as base64: data:image/png;base64,…"
                 raise ValueError(message)
             _check_image(data)
         return value
@@ -181,5 +181,5 @@ def _part(part: ContentParam) -> TextPart | ImagePart:
             raise Unsupported("Images of type 'letta' are not supported by this server. Send 'base64' or 'url'.")
         case ModelContentParam():
             raise Unsupported(
-                f"Content of type '{part.type}' cannot be sent to this server. Send parts of type 'text' or 'image'."
+                f"Content of type '{part.type}' is not supported by this server. Send parts of type 'text' or 'image'."
             )

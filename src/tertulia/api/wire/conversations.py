@@ -42,9 +42,13 @@ class Conversation(ResponseModel):
     updated_at: Instant | None
     created_by_id: str | None = None
     last_updated_by_id: str | None = None
-    isolated_block_ids: list[str] = Field(description="Blocks of its own, in place of the agent's of the same labels.")
+    isolated_block_ids: list[str] = Field(
+        description="The conversation's own blocks, which replace the agent's with the same labels."
+    )
     hidden: bool
-    fallback_models: list[str] | None = Field(None, exclude_if=is_none, description="Ours; absent unless it was set.")
+    fallback_models: list[str] | None = Field(
+        None, exclude_if=is_none, description="Tertulia's addition; absent unless set."
+    )
 
 
 class PendingCall(ResponseModel):
@@ -67,14 +71,17 @@ class _ConversationBody(BaseModel):
     model_settings: ModelSettingsBody | None = None
     context_window_limit: Count | None = None
     fallback_models: Fallbacks | None = Field(
-        None, description="Ours: models to ask, in order, where the model cannot answer now; null is the agent's."
+        None,
+        description=(
+            "Tertulia's addition: models to ask, in order, if the model cannot answer now; null for the agent's."
+        ),
     )
 
 
 class CreateConversationBody(_ConversationBody):
     hidden: bool = False
     isolated_block_labels: Names | None = Field(
-        None, description="The agent's blocks that the conversation gets copies of; edits stay in it."
+        None, description="Labels of agent blocks that the conversation gets copies of; edits stay in the conversation."
     )
 
 
@@ -82,14 +89,14 @@ class UpdateConversationBody(_ConversationBody):
     """``null`` clears a field, an absent one stays as it is."""
 
     max_tokens: PositiveCount | None = Field(
-        None, description="An older word for `model_settings.max_output_tokens`, which Letta Code still sends."
+        None, description="An older name for `model_settings.max_output_tokens`, which Letta Code still sends."
     )
     archived: bool | None = None
     last_message_at: SentInstant | None = None
 
 
 class RecompileBody(SentModel):
-    agent_id: Name | None = Field(None, description="Whose default conversation `default` is.")
+    agent_id: Name | None = Field(None, description="The agent whose default conversation `default` is.")
     compaction_settings: CompactionSettingsBody | None = Field(
         None, description="Compact the conversation first, with these settings over the agent's."
     )

@@ -17,12 +17,12 @@ def described_embedding(config: JsonObject, named: str | None, catalogue: Catalo
     card = catalogue.embedding(handle) if isinstance(handle, str) and "/" in handle else None
     if card is None:
         raise Unsupported(
-            "UNSUPPORTED: 'embedding_config' cannot be used: it describes no embedding model that this server knows. "
+            "UNSUPPORTED: 'embedding_config' cannot be used: it matches no embedding model that this server knows. "
             "Name the embedding model in 'embedding' instead.",
         )
     if named is not None and named != handle:
         raise InvalidArgument(
-            "INVALID_ARGUMENT: 'embedding' and 'embedding_config' say different things of the same. Send one of them."
+            "INVALID_ARGUMENT: 'embedding' and 'embedding_config' contradict each other. Send only one of them."
         )
     true = embedding_config_body(card).model_dump()
     for name, value in said.items():

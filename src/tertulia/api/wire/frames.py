@@ -96,7 +96,7 @@ class Frames:
             if isinstance(error, StreamInterrupted)
             else StreamInterrupted(self._run_id, error.message if error else "What followed in this run is not kept.")
         )
-        detail = f"Read the run {self._run_id} again from where you are."
+        detail = f"Resume reading the run {self._run_id} from where you are."
         failed = Failed("stream_interrupted", interrupted.message, detail)
         return b"event: error\n" + _data(_error_frame(self._run_id, failed))
 

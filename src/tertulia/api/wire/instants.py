@@ -10,7 +10,7 @@ def _in_utc(instant: datetime) -> datetime:
     try:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except OverflowError:
-        message = "lies outside the years 1 to 9999 in UTC"
+        message = "is outside the years 1 to 9999 in UTC"
         raise ValueError(message) from None
 
 

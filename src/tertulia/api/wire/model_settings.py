@@ -49,7 +49,7 @@ ResponseFormat: TypeAlias = Annotated[
     Discriminator(
         _format_tag,
         custom_error_type="shape_unknown",
-        custom_error_message=f"must be an object with a type out of: {', '.join(_FORMATS)}",
+        custom_error_message=f"must be an object whose type is one of: {', '.join(_FORMATS)}",
     ),
 ]
 

@@ -138,7 +138,11 @@ class SendBody(BaseModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     return_token_ids: bool = False
     busy_policy: BusyPolicy | None = Field(
-        None, description="Ours: what to do while the conversation answers another message. The agent's by default."
+        None,
+        description=(
+            "Tertulia's addition: what to do while the conversation is answering another message. Defaults to the "
+            "agent's."
+        ),
     )
 
     @model_validator(mode="before")
@@ -150,7 +154,7 @@ class SendBody(BaseModel):
         if len(messages) > MAX_MESSAGES:
             message = f"One request must have at most {MAX_MESSAGES} messages; send them in several"
         elif sum(map(_parts_in, messages)) > MAX_MESSAGES:
-            message = f"The messages of one request must have at most {MAX_MESSAGES} parts of content in all"
+            message = f"The messages of one request must have at most {MAX_MESSAGES} content parts in total"
         else:
             return cast("Any", body)
         raise ValueError(message)
@@ -160,7 +164,7 @@ class SendBody(BaseModel):
         if self.messages is not None and self.input is not None:
             message = "Send either 'messages' or 'input', not both"
         elif self.messages is None and self.input is None:
-            message = "Send 'messages' or 'input'; both are missing"
+            message = "Send 'messages' or 'input'; neither was sent"
         elif self.messages == []:
             message = "Messages must not be empty"
         elif self.input == []:
@@ -176,13 +180,13 @@ def _parts_in(message: object) -> int:
 
 
 class ConversationSendBody(SendBody):
-    agent_id: Name | None = Field(None, description="Whose default conversation `default` is.")
+    agent_id: Name | None = Field(None, description="The agent whose default conversation `default` is.")
 
 
 class AsyncSendBody(SendBody):
     """The run goes on in the background whatever else is asked."""
 
-    callback_url: Prose | None = Field(None, description="Is sent a signed notice when the run has ended.")
+    callback_url: Prose | None = Field(None, description="Receives a signed notification when the run has ended.")
 
 
 class ResumeBody(SentModel):
@@ -261,22 +265,22 @@ def _refuse_impossible(body: SendBody, *, streaming: bool) -> None:
         )
     if body.return_token_ids:
         raise InvalidArgument(
-            "INVALID_ARGUMENT: 'return_token_ids' needs a provider that tells token ids, and this release speaks to "
-            "none. Send the message without it.",
+            "INVALID_ARGUMENT: 'return_token_ids' needs a provider that returns token ids, and this release "
+            "supports none. Send the message without it.",
         )
     if body.top_logprobs is not None and not body.return_logprobs:
         raise InvalidArgument("INVALID_ARGUMENT: 'top_logprobs' needs 'return_logprobs: true'.")
     if body.return_logprobs and streaming:
         raise InvalidArgument(
-            "INVALID_ARGUMENT: 'return_logprobs' needs 'streaming: false': only a reply in one piece has a place for "
-            "log probabilities.",
+            "INVALID_ARGUMENT: 'return_logprobs' needs 'streaming: false': log probabilities are returned "
+            "only in whole replies.",
         )
 
 
 def _check_otids(body: SendBody) -> None:
     otids = [sent.otid for sent in body.messages or () if sent.otid is not None]
     if len(set(otids)) < len(otids):
-        raise Unprocessable("Every message of a request needs an otid of its own; two have the same.")
+        raise Unprocessable("Every message of a request needs its own otid; two have the same one.")
 
 
 def _new_messages(body: SendBody) -> tuple[NewMessage, ...]:
@@ -293,7 +297,7 @@ def new_answer(sent: ApprovalCreateParam | ToolReturnCreate) -> NewAnswer:
         answers = sent.approvals or ()
     ids = [answer.tool_call_id for answer in answers]
     if len(set(ids)) < len(ids):
-        raise Unprocessable("A tool call can be answered once in a request; two answers are to the same.")
+        raise Unprocessable("A tool call can be answered only once in a request; two answers name the same call.")
     decision = None
     if isinstance(sent, ApprovalCreateParam) and not answers and sent.approve is not None:
         decision = (sent.approve, sent.reason)
@@ -325,7 +329,7 @@ def _returned(sent: ToolReturnParam) -> ToolReturnPart:
 def _client_tools(sent: Sequence[ClientTool]) -> tuple[tools.ToolSpec, ...]:
     names = [tool.name for tool in sent]
     if len(set(names)) < len(names):
-        raise Unprocessable("Every client tool needs a name of its own; two have the same.")
+        raise Unprocessable("Every client tool needs its own name; two have the same one.")
     return tuple(
         tools.ToolSpec(
             id="",
@@ -356,5 +360,5 @@ def _checked(message: NewMessage) -> NewMessage:
     if not message.content:
         raise Unprocessable("A message's content must not be empty.")
     if message.role != "user" and any(isinstance(part, ImagePart) for part in message.content):
-        raise Unprocessable(f"Images can be sent with role 'user' only, not '{message.role}'.")
+        raise Unprocessable(f"Images can only be sent with role 'user', not '{message.role}'.")
     return message

@@ -25,7 +25,10 @@ _PER_CONVERSATION: Final = 10
 class SearchMessagesBody(SentModel):
     query: Prose
     search_mode: Literal["vector", "fts", "hybrid"] | None = Field(
-        None, description="`hybrid` is full text alone here, `vector` is not supported: there are no embeddings yet."
+        None,
+        description=(
+            "`hybrid` searches full text only, and `vector` is not supported, because there are no embeddings yet."
+        ),
     )
     agent_id: Name | None = None
     conversation_id: Name | None = None

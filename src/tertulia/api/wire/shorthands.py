@@ -169,7 +169,7 @@ def check_description(words: Told, card: ModelCard) -> None:
         if value is not None and value != true:
             raise InvalidArgument(
                 f"INVALID_ARGUMENT: llm_config.{name} is '{value}', but the model {card.handle} has '{true}'. "
-                "A model's handle decides where it is; leave the field out.",
+                "The handle decides where the model is; omit the field.",
             )
 
 
@@ -201,7 +201,7 @@ def with_shorthands(
             note(["reasoning"])
         else:
             raise InvalidArgument(
-                f"INVALID_ARGUMENT: '{name}' means nothing to models of provider type '{merged['provider_type']}'. "
+                f"INVALID_ARGUMENT: '{name}' does not apply to models of provider type '{merged['provider_type']}'. "
                 f"Leave it out, or use model_settings, which has {', '.join(sorted(shape.model_fields))}.",
             )
     try:
@@ -210,7 +210,7 @@ def with_shorthands(
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: model_settings.{where} cannot have that value: {first['msg']}."
+            f"INVALID_ARGUMENT: model_settings.{where} has an invalid value: {first['msg']}."
         ) from None
 
 
@@ -230,7 +230,7 @@ def _said(config: LlmConfigParam | None, shown: BaseModel | None) -> dict[str, A
 def _refuse_unbuilt(config: dict[str, Any]) -> None:
     for name in _NOT_BUILT:
         if config.get(name):
-            raise Unsupported(f"UNSUPPORTED: 'llm_config.{name}' reaches no provider in this release. Leave it out.")
+            raise Unsupported(f"UNSUPPORTED: 'llm_config.{name}' is sent to no provider in this release. Omit it.")
 
 
 def _handle(config: LlmConfigParam) -> str:
@@ -240,7 +240,7 @@ def _handle(config: LlmConfigParam) -> str:
 def _agreed(name: str, value: Any, other_name: str, other: Any) -> Any:
     if value is not None and other is not None and value != other:
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: '{name}' and '{other_name}' say different things of the same. Send one of them."
+            f"INVALID_ARGUMENT: '{name}' and '{other_name}' contradict each other. Send only one of them."
         )
     return other if value is None else value
 
@@ -267,7 +267,7 @@ def _put(settings: dict[str, Any], place: tuple[str, ...], value: Any, checked_a
         target = target[step]
     if checked_as is not None and target.get(place[-1], value) != value:
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: '{checked_as}' and 'model_settings.{'.'.join(place)}' say different things "
-            "of the same. Send one of them.",
+            f"INVALID_ARGUMENT: '{checked_as}' and 'model_settings.{'.'.join(place)}' contradict each "
+            "other. Send only one of them.",
         )
     target[place[-1]] = value

@@ -18,7 +18,9 @@ class FailedTry(ResponseModel):
     error_type: str
     message: str
     detail: str
-    delay: float | None = Field(description="Seconds until the same model was asked again; null: the next model was.")
+    delay: float | None = Field(
+        description="Seconds until the same model was retried; null if the next model was asked instead."
+    )
 
 
 class Step(ResponseModel):
@@ -53,7 +55,9 @@ class Step(ResponseModel):
     trace_id: str | None = None
     messages: list[JsonObject] | None = None
     """Deprecated in the API and never filled in: list the step's messages instead."""
-    failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
+    failed_tries: list[FailedTry] | None = Field(
+        None, exclude_if=is_none, description="Tertulia's addition; absent if none failed."
+    )
 
 
 class StepMetrics(ResponseModel):
@@ -100,7 +104,9 @@ class ProviderTrace(ResponseModel):
     last_updated_by_id: str | None = None
     created_at: Instant | None
     updated_at: Instant | None
-    failed_tries: list[FailedTry] | None = Field(None, exclude_if=is_none, description="Ours; absent if none failed.")
+    failed_tries: list[FailedTry] | None = Field(
+        None, exclude_if=is_none, description="Tertulia's addition; absent if none failed."
+    )
 
 
 class FeedbackBody(BodyModel):
