@@ -114,6 +114,23 @@ async def test_a_parameter_that_is_no_text_is_422_and_named(client: httpx.AsyncC
     assert words in reply.json()["detail"]
 
 
+@pytest.mark.parametrize("long", ["a" * 60_000, "%25__" * 10_001])
+async def test_a_parameter_or_search_of_very_many_characters_is_422_and_named(
+    client: httpx.AsyncClient, long: str
+) -> None:
+    for path, name in (
+        ("agents", "query_text"), ("agents", "tags"), ("blocks", "value_search"), ("tags", "name"), ("runs", "after"),
+        ("conversations", "summary_search"), ("conversations", "order_by"),
+    ):  # fmt: skip
+        reply = await client.get(f"/v1/{path}/?limit=1&{name}={long}")
+        assert reply.status_code == 422, path
+        assert reply.json() == {"detail": f"'{name}' in the query has more than 10000 characters; shorten it."}
+    for path in ("messages", "conversations"):
+        reply = await client.post(f"/v1/{path}/search", json={"query": long})
+        assert reply.status_code == 422
+        assert "'query' in the body must have at most 10000 characters" in reply.json()["detail"]
+
+
 async def test_nul_in_a_path_is_404(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/agents/a%00b")).status_code == 404
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -10,12 +10,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tertulia.api.codings import TAKEN, Unknown, codings_of, decoded
 from tertulia.api.errors import error_response, too_large
+from tertulia.api.wire.common import MAX_SEARCHED
 
 BOM: Final = b"\xef\xbb\xbf"
 """Some programs begin UTF-8 with it."""
 
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _NO_NUL: Final = "holds a NUL character (U+0000), which no database can keep; leave it out"
+_TOO_LONG: Final = f"has more than {MAX_SEARCHED} characters; shorten it"
+_LONGEST_CHARACTER: Final = 12
+"""Bytes of an address for one character: four of UTF-8, with three for each."""
 _MAX_PARAMETERS: Final = 1000
 _PIECE: Final = 128 * 1024
 
@@ -125,16 +129,25 @@ def _foreign_charset(content_type: bytes) -> str | None:
 def _wrong_parameter(query: bytes) -> str | None:
     if query.count(b"&") >= _MAX_PARAMETERS:
         return f"The address has more than {_MAX_PARAMETERS} parameters. Send fewer."
-    if b"%" not in query and query.isascii() and b"\0" not in query:
+    if b"%" not in query and query.isascii() and b"\0" not in query and len(query) <= MAX_SEARCHED:
         return None
     for pair in query.split(b"&"):
-        raw = unquote_to_bytes(pair)
-        name = next((name for name, _ in parse_qsl(pair.decode("latin-1"), keep_blank_values=True)), "")[:100]
-        shown = name.replace("\0", "")
-        if b"\0" in raw:
-            return f"'{shown}' in the query {_NO_NUL}."
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            return f"'{shown}' in the query is not UTF-8; percent-encode its UTF-8 bytes."
+        name, _, value = pair.partition(b"=")
+        complaint = _complaint(name) or _complaint(value)
+        if complaint:
+            shown = unquote_plus(name[:300].decode("latin-1"))[:100].replace("\0", "")
+            return f"'{shown}' in the query {complaint}."
     return None
+
+
+def _complaint(parameter: bytes) -> str | None:
+    if len(parameter) > MAX_SEARCHED * _LONGEST_CHARACTER:  # it takes long to read
+        return _TOO_LONG
+    raw = unquote_to_bytes(parameter)
+    if b"\0" in raw:
+        return _NO_NUL
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8; percent-encode its UTF-8 bytes"
+    return _TOO_LONG if len(text) > MAX_SEARCHED else None

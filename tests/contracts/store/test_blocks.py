@@ -166,6 +166,12 @@ async def test_blocks_are_filtered_by_their_fields(store: Store) -> None:
     assert await labels(store, BlockQuery(tags=("x", "y"))) == ["other", "taste"]
 
 
+async def test_a_pattern_of_thousands_of_equal_characters_is_soon_looked_for(store: Store) -> None:
+    await stored_block(store, label="long", value="a" * 100_000 + "%_\\")
+    for part, found in (("a" * 9_000 + "b", []), ("A" * 9_000, ["long"]), ("a%_\\", ["long"]), ("%a", [])):
+        assert await labels(store, BlockQuery(value_search=part)) == found
+
+
 async def test_blocks_are_filtered_by_how_many_agents_share_them(store: Store) -> None:
     agents = [await stored_agent(store) for _ in range(2)]
     for count in range(3):

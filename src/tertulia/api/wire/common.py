@@ -124,6 +124,7 @@ MAX_RULES: Final = 250
 
 MAX_NAME: Final = 500
 MAX_PROSE: Final = 100_000
+MAX_SEARCHED: Final = 10_000
 MAX_TEXT: Final = 2_000_000
 
 
@@ -134,6 +135,9 @@ Name: TypeAlias = Annotated[str, Field(max_length=MAX_NAME, pattern=NO_NUL)]
 
 Prose: TypeAlias = Annotated[str, Field(max_length=MAX_PROSE)]
 """What people write about something, and ids that others make, which may be long."""
+
+Searched: TypeAlias = Annotated[str, Field(max_length=MAX_SEARCHED)]
+"""What is looked for, as in the parameters of an address."""
 
 Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
 """What a model is to read in every request: longer than any context window."""

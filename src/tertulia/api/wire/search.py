@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
-from tertulia.api.wire.common import Instant, JsonObject, Name, Prose, ResponseModel
+from tertulia.api.wire.common import Instant, JsonObject, Name, ResponseModel, Searched
 from tertulia.api.wire.content import SentModel
 from tertulia.api.wire.conversations import Conversation
 from tertulia.api.wire.instants import SentInstant
@@ -23,7 +23,7 @@ _PER_CONVERSATION: Final = 10
 
 
 class SearchMessagesBody(SentModel):
-    query: Prose
+    query: Searched
     search_mode: Literal["vector", "fts", "hybrid"] | None = Field(
         None,
         description=(
@@ -38,7 +38,7 @@ class SearchMessagesBody(SentModel):
 
 
 class SearchConversationsBody(SentModel):
-    query: Prose
+    query: Searched
     agent_id: Name | None = None
     archive_status: Literal["unarchived", "archived", "all"] = "all"
     start_date: SentInstant | None = None

@@ -90,8 +90,12 @@ def tagged(
 
 
 def contains(column: sa.ColumnElement[Any], part: str) -> sa.ColumnElement[bool]:
-    """Whether the text has ``part`` in it, without regard to case."""
-    return sa.func.folded(column, type_=sa.Text).contains(part.lower(), autoescape=True)
+    """Whether the text has ``part`` in it, without regard to case.
+
+    Not by LIKE: SQLite looks through a long text for a pattern of thousands of equal characters for minutes, and cannot
+    be interrupted meanwhile.
+    """
+    return sa.func.strpos(sa.func.folded(column, type_=sa.Text), part.lower(), type_=sa.Integer) > 0
 
 
 def visible(hidden: sa.Column[Any]) -> sa.ColumnElement[bool]:

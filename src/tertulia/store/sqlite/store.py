@@ -117,6 +117,7 @@ def _engine(path: Path) -> sa.Engine:
             for pragma in _PRAGMAS:
                 driver.execute(f"PRAGMA {pragma}")
             driver.create_function("folded", 1, _folded, deterministic=True)
+            driver.create_function("strpos", 2, _strpos, deterministic=True)
             driver.create_function("index_terms", 1, index_terms, deterministic=True)
         except BaseException:
             driver.close()  # the file is no database, or the disk is full
@@ -132,6 +133,11 @@ def _engine(path: Path) -> sa.Engine:
 def _folded(text: str | None) -> str | None:
     """Lower case; SQLite's own function for it knows ASCII alone."""
     return None if text is None else text.lower()
+
+
+def _strpos(text: str | None, part: str) -> int | None:
+    """Where the part is in the text, as PostgreSQL's function of this name says it; in linear time."""
+    return None if text is None else text.find(part) + 1
 
 
 def _migrated(engine: sa.Engine) -> sa.Connection:
