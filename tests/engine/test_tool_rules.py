@@ -11,7 +11,7 @@ NAMES = ["a", "b", "c"]
 def test_without_rules_every_tool_may_be_called_and_none_must_be() -> None:
     rules = ToolRules()
     assert rules.allowed(NAMES) == NAMES
-    assert not rules.forced
+    assert not rules.must_call
     assert not rules.over
     assert not rules.missing
 
@@ -19,11 +19,11 @@ def test_without_rules_every_tool_may_be_called_and_none_must_be() -> None:
 def test_the_first_call_must_be_the_one_a_rule_names() -> None:
     rules = ToolRules([{"type": "run_first", "tool_name": "b", "args": {"x": 1}}])
     assert rules.allowed(NAMES) == ["b"]
-    assert rules.forced
-    assert rules.prefilled("b") == {"x": 1}
+    assert rules.must_call
+    assert rules.prefilled_arguments("b") == {"x": 1}
     rules.record("b", "")
     assert rules.allowed(NAMES) == NAMES
-    assert rules.prefilled("b") == {}
+    assert rules.prefilled_arguments("b") == {}
 
 
 def test_a_terminal_call_ends_the_run() -> None:
@@ -47,7 +47,7 @@ def test_after_a_parent_only_its_children_may_be_called_with_the_arguments_it_se
     )
     rules.record("a", "")
     assert rules.allowed(NAMES) == ["b"]
-    assert rules.prefilled("b") == {"n": 2}
+    assert rules.prefilled_arguments("b") == {"n": 2}
     assert "Call one of: b" in (rules.refusal("c", NAMES) or "")
 
 

@@ -9,7 +9,7 @@ from tertulia.api.deps import Services
 from tertulia.api.wire.ignored import DROPPED, note
 from tertulia.domain.agents import Agent
 from tertulia.domain.models import ModelSettings
-from tertulia.engine.in_force import carried_over
+from tertulia.engine.in_force import carry_over
 
 _log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ def carried(services: Services, model: str, stored: ModelSettings, place: str = 
 
     :raises InvalidArgument: if there is no such model.
     """
-    kept, dropped = carried_over(services.catalogue, model, stored)
+    kept, dropped = carry_over(services.catalogue, model, stored)
     if dropped:
         names = [f"{place}{name}" for name in dropped]
         _log.warning("settings_dropped", model=model, settings=names)

@@ -16,7 +16,7 @@ from tertulia.api.wire.presenter import Presenter
 from tertulia.domain.errors import StreamInterrupted
 from tertulia.domain.events import Ended, Event, Failed, Resumed, RunStarted, Stopped, UsageReported
 from tertulia.domain.runs import RequestConfig, Run, Usage
-from tertulia.engine.joiner import joined
+from tertulia.engine.joiner import join_deltas
 from tertulia.engine.runs import Runs
 
 
@@ -54,7 +54,7 @@ class BlockingReply(Response):
         """The whole reply, or the failure that ended the run."""
         gathering = _Gathering(self._run)
         async with aclosing(self._runs.follow(self._run.id)) as batches:
-            async for batch in joined(batches):
+            async for batch in join_deltas(batches):
                 for _, event in batch:
                     gathering.add(event)
         return gathering.response()

@@ -33,7 +33,7 @@ def check_labels(blocks: Sequence[Block]) -> None:
             )
 
 
-def labelled(tx: Transaction, agent_id: str, label: str) -> Block:
+def block_by_label(tx: Transaction, agent_id: str, label: str) -> Block:
     """The agent's block of this label."""
     tx.agents.get(agent_id)
     found = next((block for block in tx.blocks.of_agents([agent_id])[agent_id] if block.label == label), None)

@@ -19,7 +19,7 @@ from tertulia.domain.ids import new_agent_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.agent_blocks import check_labels, edit, labelled, set_blocks
+from tertulia.engine.agent_blocks import block_by_label, check_labels, edit, set_blocks
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.default_prompts import default_system
@@ -27,8 +27,8 @@ from tertulia.engine.default_tools import base_rules, base_tools
 from tertulia.engine.in_force import settings_in_force
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
-from tertulia.engine.system_prompts import recompiled, system_message
-from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.system_prompts import recompile, system_message
+from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.tool_rules import distinct
 from tertulia.engine.validation import check_agent
 from tertulia.ports.catalogue import Catalogue
@@ -124,7 +124,7 @@ class Agents:
         :raises NotFound: if a block or tool id names nothing.
         """
         agent = self._agent(draft)
-        blocks = [_filled_in(block, draft.memory_variables) for block in draft.memory_blocks]
+        blocks = [_fill_in(block, draft.memory_variables) for block in draft.memory_blocks]
         messages = [_initial(new, agent) for new in draft.initial_messages]
         return self._view(await self._store.write(partial(_insert, agent, blocks, draft.block_ids, messages)))
 
@@ -164,7 +164,7 @@ class Agents:
         await self._runs.cancel_agent(agent_id)
         await self._store.write(lambda tx: tx.agents.mark_deleted(agent_id))
         await self._runs.cancel_agent(agent_id)  # what began in between has nothing to be said in
-        await uninterrupted(self._remove(agent_id))
+        await run_to_end(self._remove(agent_id))
 
     async def finish_deletions(self) -> None:
         """Go on with what a process that died was deleting."""
@@ -254,7 +254,7 @@ class Agents:
         return self._view(await self._store.write(write))
 
     async def block_by_label(self, agent_id: str, label: str) -> Block:
-        return await self._store.read(lambda tx: labelled(tx, agent_id, label))
+        return await self._store.read(lambda tx: block_by_label(tx, agent_id, label))
 
     async def edit_block(self, block_id: str, changes: Mapping[str, Any]) -> Block:
         """Change the named fields of a block, whoever else uses it.
@@ -264,11 +264,11 @@ class Agents:
         return await self._store.write(lambda tx: edit(tx, tx.blocks.get(block_id), changes))
 
     async def edit_block_by_label(self, agent_id: str, label: str, changes: Mapping[str, Any]) -> Block:
-        return await self._store.write(lambda tx: edit(tx, labelled(tx, agent_id, label), changes))
+        return await self._store.write(lambda tx: edit(tx, block_by_label(tx, agent_id, label), changes))
 
     async def recompile(self, agent_id: str, *, dry_run: bool, update_timestamp: bool) -> str:
         """The default conversation's system prompt, compiled now; stored unless it is a dry run."""
-        work = partial(recompiled, agent_id, dry_run=dry_run, update_timestamp=update_timestamp)
+        work = partial(recompile, agent_id, dry_run=dry_run, update_timestamp=update_timestamp)
         return await (self._store.read(work) if dry_run else self._store.write(work))
 
     async def reset_messages(self, agent_id: str) -> AgentView:
@@ -388,7 +388,7 @@ def _insert(
     return _load(tx, agent)
 
 
-def _filled_in(block: Block, variables: Mapping[str, str]) -> Block:
+def _fill_in(block: Block, variables: Mapping[str, str]) -> Block:
     value = block.value
     for name, replacement in variables.items():
         value = value.replace("{{" + name + "}}", replacement)

@@ -57,7 +57,7 @@ def pending_request(conversation: Conversation, tx: Transaction) -> Message | No
     """The reply that made the calls which wait for an answer, with these alone of what it says; None if none waits."""
     history = tail(conversation, tx, whole=False)
     pending = pending_calls(history)
-    return replace(_asked(history), content=tuple(pending)) if pending else None
+    return replace(_pending_reply(history), content=tuple(pending)) if pending else None
 
 
 def lost_calls(history: Sequence[Message]) -> list[ToolCallPart]:
@@ -89,14 +89,14 @@ def settle(history: Sequence[Message], answers: Sequence[NewAnswer], run: Run, n
     answered = _answers_in(history)
     for answer in answers:
         given = _by_call(answer, history, list(pending))
-        earlier = {id_: _taken_by(answered, part) for id_, part in given.items() if id_ not in pending}
+        earlier = {id_: _run_of_answer(answered, part) for id_, part in given.items() if id_ not in pending}
         unknown = [id_ for id_, run_id in earlier.items() if run_id is None]
         if unknown or not given:
             raise NothingPending(unknown, list(pending), answer.request_id)
         settled.repeats = next((run_id for run_id in earlier.values() if run_id), settled.repeats)
         fresh = {id_: part for id_, part in given.items() if id_ in pending}
         if fresh:
-            settled.messages.append(_record(answer, tuple(fresh.values()), _asked(history).id, run, now=now))
+            settled.messages.append(_record(answer, tuple(fresh.values()), _pending_reply(history).id, run, now=now))
             for id_, part in fresh.items():
                 _apply(settled, pending.pop(id_), part, run, now)
     if settled.messages:
@@ -115,13 +115,13 @@ def refuse_if_pending(history: Sequence[Message]) -> None:
         raise ApprovalPending([call.id for call in pending])
 
 
-def expired(history: Sequence[Message], run: Run, now: datetime, deadline: timedelta) -> list[Message]:
+def deny_expired(history: Sequence[Message], run: Run, now: datetime, deadline: timedelta) -> list[Message]:
     """Denials for the pending calls if they have waited longer than the deadline; they block nobody for ever."""
     pending = pending_calls(history)
-    if not pending or now - _asked(history).created_at < deadline:
+    if not pending or now - _pending_reply(history).created_at < deadline:
         return []
     reason = f"No answer came within {deadline}. The call was not run."
-    return [return_message(_denied(call, reason), run, now=now) for call in pending]
+    return [return_message(_denial(call, reason), run, now=now) for call in pending]
 
 
 def _by_call(
@@ -154,7 +154,7 @@ def _answers_in(history: Sequence[Message]) -> _Answers:
     return found
 
 
-def _taken_by(answered: _Answers, given: ApprovalPart | ToolReturnPart) -> str | None:
+def _run_of_answer(answered: _Answers, given: ApprovalPart | ToolReturnPart) -> str | None:
     """The run that was given the same answer before."""
     earlier = answered.get(given.tool_call_id, ())
     return next((run_id for run_id, part in earlier if _same(part, given)), None)
@@ -193,16 +193,16 @@ def _apply(
         settled.approved.append(call)
     elif given.approve:
         reason = "The client approved the call but sent no return of it, and the tool runs on the client's side."
-        settled.messages.append(return_message(_denied(call, reason), run, now=now))
+        settled.messages.append(return_message(_denial(call, reason), run, now=now))
     else:
         reason = f"The user denied this call: {given.reason or 'no reason given'}"
-        settled.messages.append(return_message(_denied(call, reason), run, now=now))
+        settled.messages.append(return_message(_denial(call, reason), run, now=now))
 
 
-def _denied(call: ToolCallPart, reason: str) -> ToolReturnPart:
+def _denial(call: ToolCallPart, reason: str) -> ToolReturnPart:
     return ToolReturnPart(tool_call_id=call.id, name=call.name, content=reason, status="error")
 
 
-def _asked(history: Sequence[Message]) -> Message:
+def _pending_reply(history: Sequence[Message]) -> Message:
     """The reply whose calls are pending: only the last one can have any."""
     return next(message for message in reversed(history) if message.role == "assistant")

@@ -83,7 +83,7 @@ class Callbacks:
             return  # deleted with its conversation: nobody is left to be told of
         if ended.callback_sent_at is not None or ended.status in ACTIVE_STATUSES:
             return
-        status, error = await self._delivered(ended, url)
+        status, error = await self._deliver(ended, url)
         sent_at = utc_now()
 
         def record(tx: Transaction) -> None:
@@ -118,7 +118,7 @@ class Callbacks:
                 return
             await asyncio.sleep(_OTHERS_TRY.total_seconds())
 
-    async def _delivered(self, run: Run, url: str) -> tuple[int | None, str | None]:
+    async def _deliver(self, run: Run, url: str) -> tuple[int | None, str | None]:
         """The last answer's status, and what went wrong if it is no success."""
         body = msgspec.json.encode(_notice(run))
         try:

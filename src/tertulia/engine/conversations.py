@@ -14,11 +14,11 @@ from tertulia.domain.ids import DEFAULT_CONVERSATION, new_conversation_id
 from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.models import ModelSettings
 from tertulia.engine.approvals import pending_request
-from tertulia.engine.forks import forked
+from tertulia.engine.forks import fork_conversation
 from tertulia.engine.isolated_blocks import delete_own_blocks, isolate
 from tertulia.engine.lifecycle.compaction_run import Compacted, undo
 from tertulia.engine.runs import Runs
-from tertulia.engine.system_prompts import recompiled, system_message
+from tertulia.engine.system_prompts import recompile, system_message
 from tertulia.engine.turn.history import Histories, pinned_messages
 from tertulia.engine.validation import check_conversation
 from tertulia.ports.catalogue import Catalogue
@@ -99,7 +99,7 @@ class Conversations:
 
         def write(tx: Transaction) -> Conversation:
             _get(tx, conversation_id)
-            fork = forked(conversation_id, message_id, tx, hidden=hidden)
+            fork = fork_conversation(conversation_id, message_id, tx, hidden=hidden)
             self._faults("during_fork")
             return fork
 
@@ -173,7 +173,7 @@ class Conversations:
 
     async def recompile(self, conversation_id: str, *, dry_run: bool) -> str:
         """The system prompt, compiled now; stored unless it is a dry run."""
-        work = partial(recompiled, conversation_id, dry_run=dry_run)
+        work = partial(recompile, conversation_id, dry_run=dry_run)
         return await (self._store.read(work) if dry_run else self._store.write(work))
 
     def _insert(self, conversation: Conversation, labels: Sequence[str], tx: Transaction) -> Conversation:

@@ -43,14 +43,14 @@ class Describer:
         try:
             conversation, beginning = await self._store.read(lambda tx: _beginning(run_id, tx))
             if beginning:
-                description = await self._asked(conversation, beginning)
+                description = await self._ask(conversation, beginning)
                 await self._store.write(lambda tx: _keep(conversation.id, description, tx))
         except NotFound:
             return  # deleted meanwhile
         except (ProviderError, InvalidArgument) as error:
             _log.warning("conversation_not_described", run_id=run_id, model=self._model, error=error.message)
 
-    async def _asked(self, conversation: Conversation, beginning: str) -> str:
+    async def _ask(self, conversation: Conversation, beginning: str) -> str:
         provider, card = self._catalogue.resolve(self._model)
         question = Message(
             id=new_message_id(),

@@ -20,7 +20,7 @@ from tertulia.engine.turn.history import pinned_messages
 from tertulia.ports.store import Transaction
 
 
-def forked(source_id: str, message_id: str | None, tx: Transaction, *, hidden: bool) -> Conversation:
+def fork_conversation(source_id: str, message_id: str | None, tx: Transaction, *, hidden: bool) -> Conversation:
     """Store a fork of the conversation: of all that is durable, or of what came up to a message and with it.
 
     :raises NotFound: if there is no such conversation, or it has no such message.

@@ -35,9 +35,7 @@ def settings_in_force(catalogue: Catalogue, handle: str, stored: ModelSettings |
     return shown
 
 
-def carried_over(
-    catalogue: Catalogue, handle: str, stored: ModelSettings
-) -> tuple[ModelSettings | None, Sequence[str]]:
+def carry_over(catalogue: Catalogue, handle: str, stored: ModelSettings) -> tuple[ModelSettings | None, Sequence[str]]:
     """What another model takes of the settings that were made for one before it, and the names of what it does not.
 
     :raises InvalidArgument: if there is no such model.

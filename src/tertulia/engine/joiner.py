@@ -69,7 +69,7 @@ class Joiner:
         return sorted(((seq, _join(pieces)) for seq, pieces in parts.values()), key=itemgetter(0))
 
 
-async def joined(batches: AsyncIterator[Sequence[Numbered]]) -> AsyncIterator[Sequence[Numbered]]:
+async def join_deltas(batches: AsyncIterator[Sequence[Numbered]]) -> AsyncIterator[Sequence[Numbered]]:
     """The same log with whole messages in place of deltas; a log does not end with a delta, so none is kept back."""
     joiner = Joiner()
     async for batch in batches:
@@ -78,9 +78,9 @@ async def joined(batches: AsyncIterator[Sequence[Numbered]]) -> AsyncIterator[Se
             yield whole
 
 
-async def drained(batches: AsyncIterator[Sequence[Numbered]]) -> list[Event]:
+async def drain(batches: AsyncIterator[Sequence[Numbered]]) -> list[Event]:
     """All events of the log, joined: the blocking reply is the stream drained."""
-    return [event async for batch in joined(batches) for _, event in batch]
+    return [event async for batch in join_deltas(batches) for _, event in batch]
 
 
 def _join(pieces: list[Delta]) -> Delta:

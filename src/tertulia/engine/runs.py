@@ -23,7 +23,7 @@ from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.worker import Worker
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.traces import Trace, trace_of
-from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.outcome import ABANDONED, CANCELLED
 from tertulia.ports.catalogue import Catalogue
@@ -106,7 +106,7 @@ class Runs:
         if self._closing:
             raise StoreUnavailable("The server is shutting down. Send the message again in a moment.")
         # Carried to its end even if the caller goes away: a stored run without its task would block the conversation.
-        return await uninterrupted(self._send(request))
+        return await run_to_end(self._send(request))
 
     def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[Numbered], None]:
         """The run's events after the sequence id, then those to come; see :class:`EventLog`."""
@@ -166,7 +166,7 @@ class Runs:
             raise StoreUnavailable("The server is shutting down. Ask again in a moment.")
         if self._lease.dropped:  # their conversations are not to be busy for long
             await self._worker.look()
-        compacting, task = await uninterrupted(self._launcher.compact(conversation_id, asked))
+        compacting, task = await run_to_end(self._launcher.compact(conversation_id, asked))
         await asyncio.wait([task])
         return compacting.result()
 
@@ -258,7 +258,7 @@ class Runs:
         """Begin in place of whatever the conversation is running, and before what waits for it."""
         try:
             # Nobody else's turn comes meanwhile.
-            with self._queues.held(run.conversation_id):
+            with self._queues.hold(run.conversation_id):
                 return await self._begin_in_place(run, request, seen)
         except TertuliaError:
             await self._queues.start_next(run.conversation_id)

@@ -99,7 +99,7 @@ class StoredProviders:
             base_url=account.base_url,
             region=account.region,
             api_version=account.api_version,
-            secret=self._sealed(account.credentials),
+            secret=self._seal(account.credentials),
             created_at=now,
             updated_at=now,
         )
@@ -176,7 +176,7 @@ class StoredProviders:
 
     async def replace_credentials(self, provider_id: str, before: str, credentials: Credentials) -> str:
         """Store credentials that their user has already, if they are still ``before``; as they are encrypted."""
-        sealed = self._sealed(credentials)
+        sealed = self._seal(credentials)
 
         def write(tx: Transaction) -> StoredProvider | None:
             with suppress(NotFound):
@@ -270,10 +270,10 @@ class StoredProviders:
             credentials = Credentials()  # given anew
         credentials = replace(credentials, **{field: changes[field] for field in _SECRET if field in changes})
         shown = {field: changes[field] for field in _SHOWN if field in changes}
-        changed = replace(provider, **shown, secret=self._sealed(credentials), updated_at=utc_now())
+        changed = replace(provider, **shown, secret=self._seal(credentials), updated_at=utc_now())
         self._accounts.check_account(_account(changed, credentials))
         kept = [field for field in _SECRET if field not in changes and getattr(credentials, field)]
-        if kept and _sent_elsewhere(provider, changed):
+        if kept and _goes_elsewhere(provider, changed):
             raise Unprocessable(
                 f"The credentials of the provider '{provider.name}' would be sent to another address than the one they "
                 f"were stored for. Send {' and '.join(kept)} again beside the changed address.",
@@ -284,7 +284,7 @@ class StoredProviders:
     async def _all(self) -> list[StoredProvider]:
         return await self._store.read(lambda tx: tx.providers.all())
 
-    def _sealed(self, credentials: Credentials) -> str:
+    def _seal(self, credentials: Credentials) -> str:
         return self._secrets.seal(_encode(credentials))
 
 
@@ -318,7 +318,7 @@ def _account(provider: StoredProvider, credentials: Credentials) -> ProviderAcco
     )
 
 
-def _sent_elsewhere(before: StoredProvider, after: StoredProvider) -> bool:
+def _goes_elsewhere(before: StoredProvider, after: StoredProvider) -> bool:
     """Whether credentials go to another place: whoever may change a provider is not thereby told its key."""
     if (before.base_url or "").strip().rstrip("/") != (after.base_url or "").strip().rstrip("/"):
         return True

@@ -28,26 +28,26 @@ def system_message(agent: Agent, blocks: Sequence[Block], conversation: Conversa
     )
 
 
-def refreshed(agent: Agent, blocks: Sequence[Block], conversation: Conversation, system: Message) -> Message | None:
+def refresh(agent: Agent, blocks: Sequence[Block], conversation: Conversation, system: Message) -> Message | None:
     """The system prompt anew, or None if compiling it again changes nothing."""
     if compile_system(agent, blocks, conversation.wire_id, system.created_at) == system.text:
         return None
-    return _compiled_at(agent, blocks, conversation, system, utc_now())
+    return _compile_at(agent, blocks, conversation, system, utc_now())
 
 
-def recompiled(conversation_id: str, tx: Transaction, *, dry_run: bool, update_timestamp: bool = True) -> str:
+def recompile(conversation_id: str, tx: Transaction, *, dry_run: bool, update_timestamp: bool = True) -> str:
     """The prompt compiled now from what the transaction sees; stored unless it is a dry run."""
     conversation = tx.conversations.get(conversation_id)
     agent = tx.agents.get(conversation.agent_id)
     blocks, system = tx.blocks.of_conversation(conversation), tx.messages.system(conversation_id)
     at = utc_now() if update_timestamp else system.created_at
-    anew = _compiled_at(agent, blocks, conversation, system, at)
+    anew = _compile_at(agent, blocks, conversation, system, at)
     if not dry_run:
         tx.messages.set_system(conversation_id, anew)
     return anew.text
 
 
-def _compiled_at(
+def _compile_at(
     agent: Agent, blocks: Sequence[Block], conversation: Conversation, system: Message, at: datetime
 ) -> Message:
     text = compile_system(agent, blocks, conversation.wire_id, at)

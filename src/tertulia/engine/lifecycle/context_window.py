@@ -15,7 +15,7 @@ from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.messages import Message
 from tertulia.domain.tools import ToolSpec
-from tertulia.engine.system_prompts import refreshed
+from tertulia.engine.system_prompts import refresh
 from tertulia.engine.turn.history import Histories, History
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_choice import choose
@@ -69,9 +69,9 @@ class ContextWindows:
         """
         seen, recalled = await self._store.read(partial(_look, conversation_id, agent_id))
         history = await Histories(self._store, self._images).of(seen.conversation)
-        summary, messages = _parted(history)
+        summary, messages = _split_summary(history)
         tools = tuple(tool.spec for id_ in seen.agent.tool_ids if (tool := self._tools.get(id_)))
-        system = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) or seen.system
+        system = refresh(seen.agent, seen.blocks, seen.conversation, seen.system) or seen.system
         prompt = system_prompt(seen.agent, seen.blocks, seen.conversation.wire_id, system.created_at)
         texts = (prompt.instructions, prompt.memory, prompt.metadata, summary or "")
         counts = await asyncio.to_thread(lambda: [count_tokens(text) for text in texts])
@@ -84,9 +84,9 @@ class ContextWindows:
             summary=summary,
             summary_tokens=counts[3],
             tools=tools,
-            tools_tokens=await _counted((), tools),
+            tools_tokens=await _count((), tools),
             messages=messages,
-            messages_tokens=await _counted(messages, ()),
+            messages_tokens=await _count(messages, ()),
             recalled=recalled,
         )
 
@@ -105,14 +105,14 @@ def _look(conversation_id: str, agent_id: str, tx: Transaction) -> tuple[Snapsho
     return seen, tx.messages.count(seen.agent.id)
 
 
-def _parted(history: History) -> tuple[str | None, tuple[Message, ...]]:
+def _split_summary(history: History) -> tuple[str | None, tuple[Message, ...]]:
     """The summary as the model reads it, and the other messages in view."""
     shown = [message for _, message in history.in_view()]
     summaries = [as_shown(message).text for message in shown if message.role == "summary"]
     return "\n\n".join(summaries) or None, tuple(message for message in shown if message.role != "summary")
 
 
-async def _counted(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
+async def _count(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
     if not messages and not tools:
         return 0
     return await TokenMeter().measure("", messages, window=0, tools=tools)

@@ -30,7 +30,7 @@ class EndHooks:
         """Have ``next_turn`` called whenever a conversation is free, before the run that had it is forgotten."""
         self._next_turns.append(next_turn)
 
-    async def ended(self, run: Run, *, free: bool) -> None:
+    async def on_end(self, run: Run, *, free: bool) -> None:
         """The run's end is stored. ``free``: nobody has its conversation held for a run of their own."""
         self.begin(run)
         if free:

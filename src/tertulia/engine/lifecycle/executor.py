@@ -12,10 +12,10 @@ from structlog.contextvars import bind_contextvars
 from tertulia.domain.errors import LeaseLost, NotFound, StoreUnavailable
 from tertulia.engine.lifecycle.compaction_run import Compacting
 from tertulia.engine.lifecycle.end_hooks import EndHooks
-from tertulia.engine.lifecycle.finalize import end_plainly, ended, finish, last_events
+from tertulia.engine.lifecycle.finalize import end_plainly, finish, last_events, with_end
 from tertulia.engine.lifecycle.lease import Lease
 from tertulia.engine.lifecycle.start import Begun
-from tertulia.engine.turn.context import Turn, uninterrupted
+from tertulia.engine.turn.context import Turn, run_to_end
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.loop import Loop
 from tertulia.engine.turn.outcome import ABANDONED, CANCELLED, Ending, failure
@@ -159,7 +159,7 @@ class Executor:
             if not stored:
                 self._telemetry(RunLeft(run.id, active.lost))
         if stored:
-            await self._hooks.ended(run, free=not active.held)
+            await self._hooks.on_end(run, free=not active.held)
 
     async def _ending(self, active: Active) -> Ending | None:
         """How the answering went; None if the run is left to others."""
@@ -190,7 +190,7 @@ class Executor:
         """Store the run's end; False if this process cannot."""
         turn = active.turn
         try:
-            over = await uninterrupted(finish(turn, ending, active.loop.open_step))
+            over = await run_to_end(finish(turn, ending, active.loop.open_step))
         except LeaseLost:
             self._lose(active)
             return False
@@ -222,7 +222,7 @@ class Executor:
             return False
         else:
             turn.log.stored(chunk)
-        self._telemetry(RunEnded(ended(turn.run, ending)))
+        self._telemetry(RunEnded(with_end(turn.run, ending)))
         return True
 
     def _lose(self, active: Active) -> None:

@@ -33,13 +33,13 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
     status: StepStatus = "success" if whole else "cancelled" if ending.status == "cancelled" else "failed"
     step = open_step.step(status, ending.stop_reason, error=ending) if open_step else None
     reply = open_step.message(partial=not whole) if open_step else None
-    lost = turn.history.unanswered()
+    lost = turn.history.open_calls()
     if lost:
         waiting = {call.id for call in pending_calls(turn.history.messages)}
         lost = [call for call in lost if call.id not in waiting]
     mended = [return_message(interrupted_return(call), turn.run) for call in lost]
     messages = [*mended, *([reply] if reply else [])]
-    run = _timed(turn, ended(turn.run, ending))
+    run = _with_times(turn, with_end(turn.run, ending))
     usage = UsageReported(turn.usage, turn.step_count, turn.context_tokens, turn.reply_logprobs)
     activity = activity_of(run)
 
@@ -60,7 +60,7 @@ async def finish(turn: Turn, ending: Ending, open_step: StepRecord | None) -> Ru
 
 async def _take_back(turn: Turn, ending: Ending) -> Run:
     """End a run as if it had never been; that it was, its own record says."""
-    run = _timed(turn, ended(turn.run, ending))
+    run = _with_times(turn, with_end(turn.run, ending))
 
     def write(tx: Transaction) -> None:
         tx.messages.truncate(run.conversation_id, turn.first)
@@ -78,14 +78,14 @@ async def _take_back(turn: Turn, ending: Ending) -> Run:
 def end_plainly(run: Run, token: int, ending: Ending, told: EventChunk | None, tx: Transaction) -> None:
     """End a run that could not be ended with all its details; ``told`` is what its readers are told of that."""
     tx.runs.hold(run.id, token)
-    tx.runs.update(ended(run, ending))
+    tx.runs.update(with_end(run, ending))
     if told is not None:
         tx.events.append(run.id, told)
 
 
 def mark_ended(run: Run, ending: Ending, tx: Transaction) -> None:
     """The end in the run's record and in its agent's."""
-    over = ended(run, ending)
+    over = with_end(run, ending)
     tx.runs.update(over)
     tx.agents.set_activity(run.agent_id, activity_of(over))
 
@@ -114,7 +114,7 @@ def last_events(ending: Ending, *usage: UsageReported, added: Sequence[Message] 
     return [*stopped, *usage, Ended()]
 
 
-def ended(run: Run, ending: Ending) -> Run:
+def with_end(run: Run, ending: Ending) -> Run:
     """The run's record with its end."""
     failed = ending.failed
     return replace(
@@ -128,5 +128,5 @@ def ended(run: Run, ending: Ending) -> Run:
     )
 
 
-def _timed(turn: Turn, run: Run) -> Run:
+def _with_times(turn: Turn, run: Run) -> Run:
     return replace(run, total_duration_ns=time.monotonic_ns() - turn.started_ns, ttft_ns=turn.ttft_ns)

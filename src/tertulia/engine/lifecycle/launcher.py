@@ -14,19 +14,19 @@ from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, meaning_of
 from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin_compaction
 from tertulia.engine.lifecycle.executor import Active, Executor
-from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, ended, last_events
+from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, last_events, with_end
 from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.recovery import (
     Left,
-    as_left,
-    begun_again,
+    begin_again,
+    cause_of_death,
     cut_off,
-    died_of,
     end_lost,
-    left_of,
     may_go_on,
+    read_left,
     request_of,
-    resumed,
+    restore,
+    resumption,
 )
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, begin
@@ -88,7 +88,7 @@ class Launcher:
         if isinstance(begun, Run):
             return begun
         returns = [message for message in begun.messages if message.role == "tool"]  # what answers to calls came to
-        turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun, returns))
+        turn = self._turns.turn(request, begun, seen, prepared, log=self._open_log(begun, returns))
         turn.faults("after_answer_stored")
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))
         self._executor.launch(active, apart=run.status == "created")
@@ -103,7 +103,7 @@ class Launcher:
         run = replace(new_run(request, seen), metadata=dict(METADATA))
         prepared = prepare(self._catalogue, request, seen, compile_anew=False)
         begun = await self._store.write(partial(begin_compaction, run, self._lease.worker_id))
-        turn = self._turns.turn(request, begun, seen, prepared, log=self._opened(begun))
+        turn = self._turns.turn(request, begun, seen, prepared, log=self._open_log(begun))
         turn.faults("during_compaction")
         compacting = Compacting(turn, self._compactor, self._images, asked)
         return compacting, self._executor.launch(Active(turn, begun, compacting))
@@ -127,7 +127,7 @@ class Launcher:
 
     async def _end_lost(self, claim: Claim, ending: Ending) -> None:
         await self._store.write(partial(end_lost, claim, ending))
-        self._ended(claim.run, ending)
+        self._announce_end(claim.run, ending)
 
     async def _give_up(self, claim: Claim, ending: Ending) -> None:
         run = claim.run
@@ -138,35 +138,35 @@ class Launcher:
         except (NotFound, LeaseLost) as error:
             _log.info("run_gone", run_id=run.id, reason=str(error))
         else:
-            self._ended(run, ending)
+            self._announce_end(run, ending)
 
     async def _go_on(self, claim: Claim) -> None:
         request = request_of(claim.run)
-        left = await self._store.read(partial(left_of, claim.run))
+        left = await self._store.read(partial(read_left, claim.run))
         run = claim.run if claim.given_up else cut_off(claim.run, left)
-        if deadly_work := died_of(run):
+        if deadly_work := cause_of_death(run):
             await self._end_lost(claim, deadly(deadly_work))
             return
-        begun, interrupted = begun_again(run, left, self._turns.tools)
+        begun, interrupted = begin_again(run, left, self._turns.tools)
         prepared = prepare(self._catalogue, request, left.seen, compile_anew=False)
-        log = await self._opened_again(run, claim.token, left)
+        log = await self._reopen_log(run, claim.token, left)
         turn = self._turns.turn(request, begun, left.seen, prepared, log=log, token=claim.token)
         turn.interrupted = tuple(interrupted)
-        as_left(turn, run, left)
+        restore(turn, run, left)
         active = Active(turn, begun, Loop(turn, self._compactor, self._images))
         if claim.cancel is not None:
             turn.rolled_back, active.held = meaning_of(claim.cancel)
             active.cancelled = True
         self._executor.launch(active, apart=True)
 
-    async def _opened_again(self, run: Run, token: int, left: Left) -> RunLog:
+    async def _reopen_log(self, run: Run, token: int, left: Left) -> RunLog:
         """The run's log, with word of the takeover, which is stored before anybody is told.
 
         Were this worker to die before, the next one would give its own frames the numbers that were shown already.
         """
         # A worker may have died before anything was stored.
         first = () if left.last else (RunStarted(run.id, run.created_at.timestamp()),)
-        told = chunk_after(left.last, [*first, resumed(run, left)])
+        told = chunk_after(left.last, [*first, resumption(run, left)])
 
         def write(tx: Transaction) -> None:
             tx.runs.hold(run.id, token)
@@ -177,11 +177,11 @@ class Launcher:
         self._events.changed(run.id)
         return self._events.open(run.id, token, told.last)
 
-    def _ended(self, run: Run, ending: Ending) -> None:
+    def _announce_end(self, run: Run, ending: Ending) -> None:
         self._events.changed(run.id)
-        self._telemetry(RunEnded(ended(run, ending)))
+        self._telemetry(RunEnded(with_end(run, ending)))
 
-    def _opened(self, begun: Begun, returns: Sequence[Message] = ()) -> RunLog:
+    def _open_log(self, begun: Begun, returns: Sequence[Message] = ()) -> RunLog:
         run = begun.run
         log = self._events.open(run.id, after=begun.told)
         if not begun.told:

@@ -14,7 +14,7 @@ from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.system_prompts import refreshed
+from tertulia.engine.system_prompts import refresh
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.history import History
 from tertulia.engine.turn.model_choice import Choice, choose
@@ -64,7 +64,7 @@ def prepare(catalogue: Catalogue, request: SendRequest, seen: Snapshot, *, compi
 
     :raises InvalidArgument: if the model cannot do what the request asks of it. What else, :func:`choose` says.
     """
-    compiled = refreshed(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
+    compiled = refresh(seen.agent, seen.blocks, seen.conversation, seen.system) if compile_anew else None
     prompt = _prompt_of(request, compiled or seen.system)
     choices = choose(catalogue, seen.agent, seen.conversation, request.override_model)
     card = choices[0].card

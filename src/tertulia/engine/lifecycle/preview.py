@@ -45,7 +45,7 @@ class Previews:
         seen = await self._store.read(lambda tx: tx.snapshot(request.conversation_id))
         run = new_run(request, seen)
         prepared = prepare(self._catalogue, request, seen, compile_anew=True)
-        begun = await self._rehearsed(
+        begun = await self._rehearse(
             partial(begin, run, request, seen.agent, prepared.compiled, self._settings.approval_deadline, "")
         )
         turn = self._turns.turn(request, begun, seen, prepared, log=_Silent())
@@ -55,7 +55,7 @@ class Previews:
         turn.images = self._images.known(turn.history.image_urls)
         return turn.choice.provider.encode(turn.request())
 
-    async def _rehearsed(self, work: partial[Begun | Run]) -> Begun:
+    async def _rehearse(self, work: partial[Begun | Run]) -> Begun:
         """What the beginning of the run would come to; what it writes is undone."""
 
         def rehearse(tx: Transaction) -> NoReturn:

@@ -19,11 +19,11 @@ from tertulia.domain.errors import (
 from tertulia.domain.events import RunStarted
 from tertulia.domain.runs import ACTIVE_STATUSES, Run
 from tertulia.engine.lifecycle.end_hooks import EndHooks
-from tertulia.engine.lifecycle.finalize import chunk_after, ended, last_events
+from tertulia.engine.lifecycle.finalize import chunk_after, last_events, with_end
 from tertulia.engine.lifecycle.launcher import Launcher
-from tertulia.engine.lifecycle.repeats import sent_before
+from tertulia.engine.lifecycle.repeats import find_sent
 from tertulia.engine.requests import SendRequest, decode_request, encode_request
-from tertulia.engine.turn.context import uninterrupted
+from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.outcome import Ending, failure
 from tertulia.ports.event_log import EventLog
 from tertulia.ports.store import Snapshot, Store, Transaction
@@ -53,7 +53,7 @@ class Queues:
         self._closing = True
 
     @contextmanager
-    def held(self, conversation_id: str) -> Generator[None]:
+    def hold(self, conversation_id: str) -> Generator[None]:
         """Nobody's turn comes in the conversation meanwhile."""
         self._held[conversation_id] += 1
         try:
@@ -106,7 +106,7 @@ class Queues:
     async def end_waiting(self, run_id: str, ending: Ending) -> bool:
         """End a run that has not begun; False if it does not wait, or its turn came just now."""
         try:
-            run = await uninterrupted(self._store.write(partial(end_waiting, run_id, ending)))
+            run = await run_to_end(self._store.write(partial(end_waiting, run_id, ending)))
         except NotFound:
             return False  # its conversation was deleted
         if run is None:
@@ -125,7 +125,7 @@ def enqueue(run: Run, request: SendRequest, limit: int, tx: Transaction) -> Run 
     :raises QueueFull: if as many wait as may.
     """
     tx.conversations.get(run.conversation_id, lock=True)
-    known = sent_before(request, run, tx)
+    known = find_sent(request, run, tx)
     if known is not None:
         return known
     active, waiting = tx.runs.active(run.conversation_id), tx.runs.queued(run.conversation_id)
@@ -144,7 +144,7 @@ def end_waiting(run_id: str, ending: Ending, tx: Transaction) -> Run | None:
     run = tx.runs.get(run_id)
     if run.status != "created":
         return None
-    over = ended(run, ending)
+    over = with_end(run, ending)
     tx.runs.update(over)
     tx.events.append(run_id, chunk_after(tx.events.last(run_id), last_events(ending)))
     return over

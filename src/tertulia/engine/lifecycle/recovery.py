@@ -61,7 +61,7 @@ def may_go_on(claim: Claim) -> bool:
     return claim.attempts <= MAX_ATTEMPTS and claim.run.metadata != METADATA and claim.run.first is not None
 
 
-def left_of(run: Run, tx: Transaction) -> Left:
+def read_left(run: Run, tx: Transaction) -> Left:
     """:raises NotFound: if its conversation was deleted."""
     seen = tx.snapshot(run.conversation_id)
     conversation = seen.conversation
@@ -80,7 +80,7 @@ def left_of(run: Run, tx: Transaction) -> Left:
         usage=sum((step.usage for step in steps), Usage()),
         step_count=len(steps),
         last=chunks[-1].last if chunks else 0,
-        discarded=tuple(dict.fromkeys(id_ for id_ in map(_replied, told) if id_ and id_ not in stored)),
+        discarded=tuple(dict.fromkeys(id_ for id_ in map(_message_of, told) if id_ and id_ not in stored)),
     )
 
 
@@ -93,7 +93,7 @@ def cut_off(run: Run, left: Left) -> Run:
     return replace(run, cuts=cuts | {what: cuts.get(what, 0) + 1 for what in doing})
 
 
-def died_of(run: Run) -> str | None:
+def cause_of_death(run: Run) -> str | None:
     """What too many workers died of; None if the run is to be gone on with."""
     return next((what for what, times in (run.cuts or {}).items() if times >= MAX_CUTS), None)
 
@@ -105,7 +105,7 @@ def request_of(run: Run) -> SendRequest:
     return SendRequest(conversation_id=run.conversation_id, background=run.background)
 
 
-def begun_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun, list[Message]]:
+def begin_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun, list[Message]]:
     """The run from where it was left, and returns for the calls that must not run again."""
     known = {tool.spec.name: tool.spec for tool in tools.values()}
     again, lost = list[ToolCallPart](), list[ToolCallPart]()
@@ -118,7 +118,7 @@ def begun_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun,
     return begun, [return_message(interrupted_return(call), run) for call in lost]
 
 
-def as_left(turn: Turn, run: Run, left: Left) -> None:
+def restore(turn: Turn, run: Run, left: Left) -> None:
     """Make the turn one that goes on with the run: what it may still do depends on what it did."""
     turn.first = run.first if run.first is not None else turn.first
     turn.usage, turn.step_count = left.usage, left.step_count
@@ -128,7 +128,7 @@ def as_left(turn: Turn, run: Run, left: Left) -> None:
             turn.rules.record(part.name, part.content if isinstance(part.content, str) else "")
 
 
-def resumed(run: Run, left: Left) -> Resumed:
+def resumption(run: Run, left: Left) -> Resumed:
     return Resumed(run.id, utc_now().timestamp(), left.discarded)
 
 
@@ -145,7 +145,7 @@ def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
     tx.events.append(run.id, chunk_after(tx.events.last(run.id), last_events(ending, added=returns)))
 
 
-def _replied(event: Event) -> str | None:
+def _message_of(event: Event) -> str | None:
     if isinstance(event, TextDelta | ReasoningDelta | HiddenReasoning | ToolCallDelta):
         return event.message_id
     return None

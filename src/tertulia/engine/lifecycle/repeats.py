@@ -32,18 +32,18 @@ def fingerprint(request: SendRequest) -> str:
     return blake2b(encode_request(request), digest_size=16).hexdigest()
 
 
-def taken_up(
+def take_up(
     request: SendRequest, run: Run, conversation: Conversation, tx: Transaction
 ) -> tuple[Conversation, SendRequest] | Run:
     """What there is to begin: all of it, or what is left to do where an earlier run of the request came to nothing.
 
     Where it did not, that run is to be read.
     """
-    known = earlier(request, run, tx)
+    known = find_earlier(request, run, tx)
     if known is None:
         return conversation, request
     if request.retried and is_unanswered(known):
-        again = gone_on_with(known, conversation, tx)
+        again = go_on_with(known, conversation, tx)
         if again is not None:
             return again, replace_request(request, messages=(), answers=())
         if not otids_of(request):
@@ -51,14 +51,14 @@ def taken_up(
     return known
 
 
-def earlier(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+def find_earlier(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run that was begun for just this request, by whatever it is told."""
     if run.queued_request is not None:
-        return _begun_before(run, tx)
-    return repeated(request, run, tx) or sent_before(request, run, tx)
+        return _find_begun(run, tx)
+    return find_repeated(request, run, tx) or find_sent(request, run, tx)
 
 
-def repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+def find_repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run of the message that the request repeats, which is not over or was so a moment ago."""
     if not request.retried or request.fingerprint is None:
         return None
@@ -68,13 +68,13 @@ def repeated(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     return last if last is not None and _lately(last, run.created_at) else None
 
 
-def _begun_before(run: Run, tx: Transaction) -> Run | None:
+def _find_begun(run: Run, tx: Transaction) -> Run | None:
     """The run itself if its turn came already: two ends may have looked for the next run at once."""
     now = tx.runs.get(run.id)
     return None if now.status == "created" else now
 
 
-def sent_before(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
+def find_sent(request: SendRequest, run: Run, tx: Transaction) -> Run | None:
     """The run of a request whose messages all came before: a retry, not a second message."""
     otids = otids_of(request)
     if not otids:
@@ -106,7 +106,7 @@ def is_unanswered(run: Run) -> bool:
     return run.status == "failed" or (run.status == "cancelled" and run.abandoned)
 
 
-def gone_on_with(before: Run, conversation: Conversation, tx: Transaction) -> Conversation | None:
+def go_on_with(before: Run, conversation: Conversation, tx: Transaction) -> Conversation | None:
     """The conversation as it is to be answered again; None if the message that the run had is not its last.
 
     Only what was stored of a reply that was cut off is taken back.

@@ -12,8 +12,8 @@ from tertulia.domain.errors import ConversationBusy
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run
-from tertulia.engine.approvals import Settlement, expired, refuse_if_pending, settle, tail
-from tertulia.engine.lifecycle.repeats import taken_up
+from tertulia.engine.approvals import Settlement, deny_expired, refuse_if_pending, settle, tail
+from tertulia.engine.lifecycle.repeats import take_up
 from tertulia.engine.requests import NewMessage, SendRequest, encode_request
 from tertulia.ports.store import Transaction
 
@@ -50,7 +50,7 @@ def begin(
     :raises Conflict: if only some of the messages were sent before.
     """
     conversation = tx.conversations.get(run.conversation_id, lock=True)
-    taken = taken_up(request, run, conversation, tx)
+    taken = take_up(request, run, conversation, tx)
     if isinstance(taken, Run):
         return taken
     conversation, request = taken
@@ -65,18 +65,18 @@ def begin(
             refuse_if_pending(last)
         answered = settlement.messages
     else:
-        answered = expired(last, run, run.created_at, deadline)
+        answered = deny_expired(last, run, run.created_at, deadline)
         if not answered:
             refuse_if_pending(last)
         settlement = Settlement()
     told = 0 if run.queued_request is None else tx.events.last(run.id)
     waited = run.queued_request is not None
-    run = replace(run, status="running", queued_request=None, request=_kept(request), first=conversation.head)
+    run = replace(run, status="running", queued_request=None, request=_encode_rest(request), first=conversation.head)
     if waited:
         tx.runs.begin(run, worker_id)
     else:
         tx.runs.insert(run, worker_id)
-    messages = [*answered, *(stored(message, run) for message in request.messages)]
+    messages = [*answered, *(to_message(message, run) for message in request.messages)]
     if system is not None:
         tx.messages.set_system(run.conversation_id, system)
     head = tx.messages.append(run.conversation_id, messages, at=run.created_at)
@@ -87,7 +87,7 @@ def begin(
     return Begun(run, replace(conversation, head=head), first, messages, settlement, told)
 
 
-def stored(message: NewMessage, run: Run) -> Message:
+def to_message(message: NewMessage, run: Run) -> Message:
     """What was sent as a message of the run's conversation."""
     return Message(
         id=new_message_id(),
@@ -105,7 +105,7 @@ def stored(message: NewMessage, run: Run) -> Message:
     )
 
 
-def _kept(request: SendRequest) -> bytes | None:
+def _encode_rest(request: SendRequest) -> bytes | None:
     """What a running run needs of its request to be gone on with: all but what is in the history by then.
 
     None where it asks for nothing out of the ordinary.

@@ -37,8 +37,8 @@ class Worker:
         self._keeping: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
         self._signals = signals
-        signals.subscribe("cancel", self._told_to_cancel)
-        signals.subscribe("workers", self._told_of_leaving)
+        signals.subscribe("cancel", self._on_cancel)
+        signals.subscribe("workers", self._on_leaving)
 
     async def start(self) -> None:
         """Take part: from here on runs may begin. What the last process left is gone on with.
@@ -101,11 +101,11 @@ class Worker:
             await asyncio.sleep(self._lease.pause)
             await self._look_now()
 
-    def _told_to_cancel(self, run_ids: Sequence[str] | None) -> None:
+    def _on_cancel(self, run_ids: Sequence[str] | None) -> None:
         if run_ids is None or any(map(self._executor.has, run_ids)):
             self._begin(self._cancel_asked())
 
-    def _told_of_leaving(self, worker_ids: Sequence[str] | None) -> None:
+    def _on_leaving(self, worker_ids: Sequence[str] | None) -> None:
         """What it was answering is there to be taken over now, not only when its lease would have been over."""
         if worker_ids is not None and not self._closing:
             self._begin(self._look_now())

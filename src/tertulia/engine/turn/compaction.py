@@ -142,7 +142,7 @@ class Compactor:
 
         :raises InvalidArgument: if there is nothing to compact, or a setting cannot be used.
         """
-        settings = merged(turn.agent.compaction_settings, asked)
+        settings = merge_settings(turn.agent.compaction_settings, asked)
         tokens = await self.tokens(turn, request)
         order = _Order(trigger=REQUESTED, settings=settings, tokens=tokens, portion=1, requested=True)
         summary = await self._compact(turn, request, order)
@@ -168,18 +168,18 @@ class Compactor:
             return None
         summarizer = self._summarizer(turn, request, order, max(50, int(budget)))
         message_id = new_message_id()
-        turn.log.append(_begun(message_id, turn, order, len(view.shown) + 1))
+        turn.log.append(_beginning(message_id, turn, order, len(view.shown) + 1))
         made = await summarizer.summarise(view.messages[: cut.start])
         message = self._message(message_id, turn, order, (view, cut), made)
         if not order.requested and not _is_shorter(message, order):
             fewer = int(sum(view.weights[: cut.start]) * _BYTES_PER_TOKEN / 4)
             reason = "The model's summary was too long."
-            made = await asyncio.to_thread(summarizer.extracted, view.messages[: cut.start], fewer, reason)
+            made = await asyncio.to_thread(summarizer.extract, view.messages[: cut.start], fewer, reason)
             message = self._message(message_id, turn, order, (view, cut), made)
         if not order.requested and not _is_shorter(message, order):
             return None
         await _store(turn, message, view, cut)
-        _log.info("compacted", conversation_id=turn.conversation.id, run_id=turn.run.id, **_told(message))
+        _log.info("compacted", conversation_id=turn.conversation.id, run_id=turn.run.id, **_figures(message))
         return message
 
     async def _view(self, turn: Turn, request: ModelRequest, tokens: int) -> _View:
@@ -351,7 +351,7 @@ class Room:
             raise SystemPromptTooLong(frame, turn.choice.context_window)
 
 
-def merged(agent: CompactionSettings | None, asked: CompactionSettings | None) -> CompactionSettings:
+def merge_settings(agent: CompactionSettings | None, asked: CompactionSettings | None) -> CompactionSettings:
     """The agent's settings with those of a request in their place, field by field."""
     fields = asdict(agent) if agent else {}
     fields |= {name: value for name, value in (asdict(asked) if asked else {}).items() if value is not None}
@@ -372,7 +372,7 @@ async def _store(turn: Turn, message: Message, view: _View, cut: Cut) -> None:
     )
 
 
-def _begun(message_id: str, turn: Turn, order: _Order, messages: int) -> CompactionBegun:
+def _beginning(message_id: str, turn: Turn, order: _Order, messages: int) -> CompactionBegun:
     return CompactionBegun(
         message_id=message_id,
         at=utc_now().timestamp(),
@@ -390,5 +390,5 @@ def _is_shorter(message: Message, order: _Order) -> bool:
     return after < order.tokens + (_SLACK if order.requested else 0)
 
 
-def _told(message: Message) -> dict[str, object]:
+def _figures(message: Message) -> dict[str, object]:
     return asdict(message.compaction) if message.compaction else {}

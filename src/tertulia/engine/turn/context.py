@@ -88,7 +88,7 @@ class Turn:
     def request(self) -> ModelRequest:
         """The model call that the history as it stands asks for, with the tools that the rules allow now."""
         choice, specs = self.choice, self.tool_specs
-        history = self.history.shown_to(choice.card.handle)
+        history = self.history.visible_to(choice.card.handle)
         tools, forced = self.rules.offer(specs, after_reply=bool(history) and history[-1].role == "assistant")
         return ModelRequest(
             model=choice.card.name,
@@ -122,7 +122,7 @@ class Turn:
         ``then`` is what has to follow if it was stored: a cancel that comes meanwhile waits for it, and is raised
         after it.
         """
-        await uninterrupted(self._commit(work, messages, events, then))
+        await run_to_end(self._commit(work, messages, events, then))
 
     async def _commit(
         self,
@@ -143,7 +143,7 @@ class Turn:
             return head
 
         try:
-            head = await self._written(write)
+            head = await self._write(write)
         except BaseException:
             self.log.discard(chunk)
             raise
@@ -152,7 +152,7 @@ class Turn:
             then()
         self.log.stored(chunk)
 
-    async def _written(self, write: Callable[[Transaction], int]) -> int:
+    async def _write(self, write: Callable[[Transaction], int]) -> int:
         """What ``write`` gives. A store that cannot be reached is waited for a little: databases are restarted."""
         waits = iter(STORE_WAITS if self.store.shared else ())
         while True:
@@ -165,7 +165,7 @@ class Turn:
                 await asyncio.sleep(wait)
 
 
-async def uninterrupted(work: Awaitable[T]) -> T:
+async def run_to_end(work: Awaitable[T]) -> T:
     """The result of the work, which is carried to its end even if the caller is cancelled; the cancel comes after."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

@@ -8,7 +8,7 @@ from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import Message, NativePart, ToolCallPart
 from tertulia.domain.tools import ToolOutcome
 from tertulia.engine.turn.step import StepRecord
-from tertulia.engine.turn.tool_calls import return_message, returned
+from tertulia.engine.turn.tool_calls import return_message, return_part
 
 MOST_IN_A_ROW: Final = 3
 """Replies that are cut off in a call, until the run ends: each costs all the tokens that a reply may have."""
@@ -30,7 +30,7 @@ def without_cut_call(step: StepRecord, message: Message) -> list[Message]:
     if finished is None or finished.reason != "length" or not isinstance(last, ToolCallPart) or _is_whole(last):
         return [message]
     call = replace(last, awaits=None)
-    told = return_message(returned(call, ToolOutcome(content=CUT_OFF, status="error")), step.run, step_id=step.id)
+    told = return_message(return_part(call, ToolOutcome(content=CUT_OFF, status="error")), step.run, step_id=step.id)
     return [replace(message, content=(*message.content[:at], call, *message.content[at + 1 :])), told]
 
 

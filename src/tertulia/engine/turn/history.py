@@ -115,14 +115,14 @@ class History:
         """The messages whose images are hidden from the model."""
         return self.unseen.get(model, frozenset())
 
-    def shown_to(self, model: str) -> list[Message]:
+    def visible_to(self, model: str) -> list[Message]:
         """The history as that model's provider accepts it."""
         unseen = self.unseen.get(model)
         if not unseen:
-            return self.shown()
-        return [without_images(message) if message.id in unseen else message for message in self.shown()]
+            return self.visible()
+        return [without_images(message) if message.id in unseen else message for message in self.visible()]
 
-    def shown(self) -> list[Message]:
+    def visible(self) -> list[Message]:
         """The history as providers accept it. Only what was added since the last time is looked at."""
         pinned = [as_shown(message) for _, message in self.pinned]
         added = self._but_summaries(self.messages[self._sound :])
@@ -133,7 +133,7 @@ class History:
             _log.warning("history_mended", conversation_id=self.conversation_id, messages=len(added))
         return pinned + self._but_summaries(self.messages[: self._sound]) + paired(added)
 
-    def unanswered(self) -> list[ToolCallPart]:
+    def open_calls(self) -> list[ToolCallPart]:
         """The calls that wait for their return."""
         return unanswered(self.messages[self._sound :])
 

@@ -30,7 +30,7 @@ from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.refused_images import leave_out_images
 from tertulia.engine.turn.step import StepRecord, failed_try
-from tertulia.engine.turn.tool_calls import return_message, returned, run_calls
+from tertulia.engine.turn.tool_calls import return_message, return_part, run_calls
 from tertulia.ports.telemetry import StepBegan, StepEnded
 
 _log = structlog.get_logger(__name__)
@@ -160,7 +160,7 @@ async def _ask(turn: Turn, step: StepRecord) -> Usage:
     call = ModelCall(turn.telemetry, provider, step.request, run_id=turn.run.id, purpose="reply")
     try:
         with call:
-            await call.drain(reply.push, turn.log, turn.faults, step.retried)
+            await call.drain(reply.push, turn.log, turn.faults, step.on_retry)
             finished = call.finished
             if finished is None:
                 raise ProviderConnectionLost(f"{provider.name} ended its reply without finishing it.")
@@ -206,7 +206,7 @@ async def _run_tools(turn: Turn, step: StepRecord | None, calls: Sequence[ToolCa
         async for call, outcome in outcomes:
             turn.faults("during_call")
             left -= 1
-            message = return_message(returned(call, outcome), turn.run, step_id=step.id if step else None)
+            message = return_message(return_part(call, outcome), turn.run, step_id=step.id if step else None)
             # With the last return the step is over, and what its tools took is known.
             over = step.step("success", None, tools_ns=time.monotonic_ns() - begun) if step and left == 0 else None
             await turn.commit(

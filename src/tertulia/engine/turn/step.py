@@ -74,7 +74,7 @@ class StepRecord:
         self._begun_ns = time.monotonic_ns()
         self.llm_ns: int | None = None
 
-    def retried(self, retrying: Retrying) -> None:
+    def on_retry(self, retrying: Retrying) -> None:
         """The provider failed and is asked again."""
         failed = failed_try(self._choice.card, retrying.error, retrying.delay)
         self.failed_tries.append(failed)

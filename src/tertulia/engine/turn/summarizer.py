@@ -77,13 +77,13 @@ class Summarizer:
         if not self.card.can_summarize:
             _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
             reason = f"{self.card.handle} is too small a model to summarise."
-            return await asyncio.to_thread(self.extracted, messages, self.clip_bytes, reason)
+            return await asyncio.to_thread(self.extract, messages, self.clip_bytes, reason)
         failure: str | None = None
         if self.own is not None:
             try:
-                return self._finished(await self._ask(self._own_request(self.own, messages)), "model", None)
+                return self._summary(await self._ask(self._own_request(self.own, messages)), "model", None)
             except _REFUSALS as error:
-                failure = self._failed(error)
+                failure = self._note_failure(error)
         limit = max(_LEAST_PIECE, int(self.window * _INPUT_SHARE) * _CHARACTERS_PER_TOKEN - len(self.prompt))
         entries = await asyncio.to_thread(_fitting, messages, limit * _MOST_PIECES)
         for attempt in range(_ATTEMPTS):
@@ -91,16 +91,16 @@ class Summarizer:
             try:
                 text = await self._through(texts)
             except _REFUSALS as error:
-                failure = self._failed(error)
+                failure = self._note_failure(error)
                 if attempt and not isinstance(error, ContextTooLong):
                     break
                 limit = max(_LEAST_PIECE, min(limit, sum(map(len, texts))) // 2)
                 entries = await asyncio.to_thread(_fitting, messages, limit * _MOST_PIECES)
             else:
-                return self._finished(text, "model" if len(texts) == 1 else "pieces", failure)
-        return await asyncio.to_thread(self.extracted, messages, self.clip_bytes, failure)
+                return self._summary(text, "model" if len(texts) == 1 else "pieces", failure)
+        return await asyncio.to_thread(self.extract, messages, self.clip_bytes, failure)
 
-    def extracted(self, messages: Sequence[Message], limit: int, failure: str | None) -> Summary:
+    def extract(self, messages: Sequence[Message], limit: int, failure: str | None) -> Summary:
         """A summary of at most ``limit`` bytes that no model is asked for."""
         limit = min(limit, self.clip_bytes)
         text = clipped(extract(messages, min(self.clip, limit)), self.clip, limit)
@@ -154,7 +154,7 @@ class Summarizer:
             raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
         return said
 
-    def _finished(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:
+    def _summary(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:
         return Summary(
             text=clipped(text, self.clip, self.clip_bytes),
             method=method,
@@ -163,7 +163,7 @@ class Summarizer:
             failure=failure,
         )
 
-    def _failed(self, error: ProviderError | InvalidArgument) -> str:
+    def _note_failure(self, error: ProviderError | InvalidArgument) -> str:
         if self.strict and isinstance(error, InvalidArgument):
             raise error
         _log.warning("summarizer_failed", model=self.card.handle, error=error.message)

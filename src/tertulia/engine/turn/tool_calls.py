@@ -44,7 +44,7 @@ async def run_calls(
         return
     for call in calls:
         refusal = rules.refusal(call.name, list(tools))
-        outcome = _error(refusal) if refusal else await run_call(call, turn, note, rules.prefilled(call.name))
+        outcome = _error(refusal) if refusal else await run_call(call, turn, note, rules.prefilled_arguments(call.name))
         if refusal is None:
             rules.record(call.name, outcome.content if isinstance(outcome.content, str) else "")
         yield call, outcome
@@ -81,10 +81,10 @@ async def run_call(
                 failed=failed,
             )
         )
-    return _clipped(outcome, tool.spec.return_char_limit)
+    return _clip(outcome, tool.spec.return_char_limit)
 
 
-def returned(call: ToolCallPart, outcome: ToolOutcome) -> ToolReturnPart:
+def return_part(call: ToolCallPart, outcome: ToolOutcome) -> ToolReturnPart:
     return ToolReturnPart(
         tool_call_id=call.id,
         name=call.name,
@@ -139,7 +139,7 @@ def _arguments(text: str) -> dict[str, Any] | ToolOutcome:
     return {name: value for name, value in named.items() if name not in IGNORED_ARGUMENTS}
 
 
-def _clipped(outcome: ToolOutcome, limit: int) -> ToolOutcome:
+def _clip(outcome: ToolOutcome, limit: int) -> ToolOutcome:
     if not isinstance(outcome.content, str) or len(outcome.content) <= limit:
         return outcome
     note = f"… [clipped: {len(outcome.content)} characters, the limit is {limit}]"

@@ -53,9 +53,9 @@ class ToolRules:
         return [rule["tool_name"] for rule in self._of("required_before_exit") if not self._counts[rule["tool_name"]]]
 
     @property
-    def forced(self) -> bool:
+    def must_call(self) -> bool:
         """Whether the model must call a tool now."""
-        return self._chosen() is not None
+        return self._next_of() is not None
 
     def offer(self, specs: Mapping[str, ToolSpec], *, after_reply: bool) -> tuple[tuple[ToolSpec, ...], bool]:
         """The tools that the model may call now, and whether it has to. ``after_reply``: it has just said all it has.
@@ -66,11 +66,11 @@ class ToolRules:
             return tuple(specs.values()), False
         if after_reply and (missing := self.missing):
             return tuple([specs[name] for name in missing if name in specs]), True
-        return tuple([specs[name] for name in self.allowed(list(specs))]), self.forced
+        return tuple([specs[name] for name in self.allowed(list(specs))]), self.must_call
 
     def allowed(self, names: Sequence[str]) -> list[str]:
         """The tools of these that may be called now, in the same order."""
-        chosen = self._chosen()
+        chosen = self._next_of()
         return [name for name in names if (chosen is None or name in chosen) and not self._withheld(name)]
 
     def refusal(self, name: str, names: Sequence[str]) -> str | None:
@@ -80,7 +80,7 @@ class ToolRules:
         allowed = self.allowed(names)
         return f"A rule does not allow '{name}' now. Call one of: {', '.join(allowed) or 'no tool; answer instead'}."
 
-    def prefilled(self, name: str) -> Rule:
+    def prefilled_arguments(self, name: str) -> Rule:
         """The arguments that a rule sets for a call of the tool made now."""
         nodes: list[Rule]
         if self._last is None:
@@ -118,7 +118,7 @@ class ToolRules:
     def _of_tool(self, kind: str, name: str) -> list[Rule]:
         return self._by_tool.get((kind, name), [])
 
-    def _chosen(self) -> set[str] | None:
+    def _next_of(self) -> set[str] | None:
         """The tools that the next call must be one of; None if any may be."""
         if self._last is None:
             return {rule["tool_name"] for rule in self._of("run_first")} or None
