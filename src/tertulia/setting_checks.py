@@ -24,7 +24,7 @@ def check_text(text: str) -> None:
     """:raises ValueError: if it holds what no setting is made of, such as a NUL or bytes that are no text."""
     for place, character in enumerate(text, 1):
         if unicodedata.category(character) in {"Cc", "Cs"}:
-            message = f"character {place} is {character!a}, which no setting can hold"
+            message = f"character {place} is {character!a}, which no setting can contain"
             raise ValueError(message)
 
 
@@ -51,7 +51,7 @@ def check_env_file() -> None:
         if not stat.S_ISREG(state.st_mode):
             raise ValueError("it is a pipe or a socket and not a file; it is read more than once")
         if state.st_size > _LARGEST_ENV_FILE:
-            message = f"it has {state.st_size:,} bytes, which is no file of settings"
+            message = f"it has {state.st_size:,} bytes, which is too large for a file of settings"
             raise ValueError(message)
         text = path.read_text(encoding=ENV_FILE_ENCODING)
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def check_env_file() -> None:
         message = f"it is not UTF-8 (byte {error.start}); save it as UTF-8"
         raise ValueError(message) from error
     except OSError as error:
-        message = f"it cannot be read ({error.strerror}); the account that runs the server needs to"
+        message = f"it cannot be read ({error.strerror}); the server's user needs read permission"
         raise ValueError(message) from error
     if "\0" in text:
         message = f"line {text[: text.index(chr(0))].count(chr(10)) + 1} has a NUL character; save it as UTF-8"
@@ -79,7 +79,7 @@ def check_database_url(url: str) -> None:
     for server in servers:
         port = _SERVER.fullmatch(server)
         if port is None or (port[1] and not (port[1].isdecimal() and 0 < int(port[1]) < _PORTS)):
-            message = f"'{without_password(url)}' is not usable: its port is no number between 1 and 65535"
+            message = f"'{without_password(url)}' is not usable: its port is not a number between 1 and 65535"
             raise ValueError(message)
 
 
@@ -97,7 +97,7 @@ def encryption_keys(text: str) -> tuple[str, ...]:
         if size != _KEY_BYTES:
             message = (
                 f"key {place} of {len(keys)} is not {_KEY_BYTES} bytes in base64; "
-                "this makes one: openssl rand -base64 32"
+                "generate one with: openssl rand -base64 32"
             )
             raise ValueError(message)
     return tuple(keys)

@@ -226,7 +226,9 @@ class Settings(BaseSettings):
     @classmethod
     def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _VISIBLE.fullmatch(value.get_secret_value()):
-            raise ValueError("it is sent in a header, so it may hold only ASCII letters, digits and signs, no spaces")
+            raise ValueError(
+                "it is sent in a header, so it may contain only ASCII letters, digits and punctuation, and no spaces"
+            )
         return value
 
     @field_validator("cors_origins")
@@ -254,7 +256,7 @@ class Settings(BaseSettings):
             value == EMBEDDED_PG or _SQLITE_URL.fullmatch(value) or POSTGRES_URL.match(value)
         ):
             message = (
-                f"'{without_password(value)}' is not supported; name a database as sqlite:///path/to/file.db or "
+                f"'{without_password(value)}' is not supported; specify a database as sqlite:///path/to/file.db or "
                 f"postgresql://user:password@host/name, or {EMBEDDED_PG} for a PostgreSQL that the server runs itself"
             )
             raise ValueError(message)
@@ -299,7 +301,7 @@ class Settings(BaseSettings):
                 message = f"the name '{name}' is taken by a built-in provider; choose another one"
                 raise ValueError(message)
             if not _ENDPOINT_NAME.fullmatch(name):
-                message = f"the name '{name}' may hold only small letters, digits, '.', '_' and '-'"
+                message = f"the name '{name}' may contain only lowercase letters, digits, '.', '_' and '-'"
                 raise ValueError(message)
         return value
 
@@ -316,7 +318,7 @@ class Settings(BaseSettings):
         if len(self.api_key.get_secret_value()) < _SHORTEST_API_KEY:
             message = (
                 f"the host {self.host} can be reached from other machines, and TERTULIA_API_KEY is shorter than "
-                f"{_SHORTEST_API_KEY} characters; this makes a good one: openssl rand -hex 32"
+                f"{_SHORTEST_API_KEY} characters; generate one with: openssl rand -hex 32"
             )
             raise ValueError(message)
         return self
@@ -325,8 +327,8 @@ class Settings(BaseSettings):
     def _shared_database(self) -> Self:
         if self.workers > 1 and self.database_path is not None:
             message = (
-                f"{self.workers} workers need a database that they can share, and SQLite is for one: "
-                f"name a PostgreSQL with TERTULIA_DB=postgresql://… or {EMBEDDED_PG}, or use 1 worker"
+                f"{self.workers} workers need a database that they can share, and SQLite is for one process: set "
+                f"TERTULIA_DB=postgresql://… or {EMBEDDED_PG}, or use 1 worker"
             )
             raise ValueError(message)
         return self
@@ -395,7 +397,7 @@ def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except (OSError, RuntimeError) as error:
-        message = f"'{path}' leads nowhere ({error}); give it in full, beginning with /"
+        message = f"'{path}' cannot be resolved ({error}); use an absolute path"
         raise ValueError(message) from error
 
 

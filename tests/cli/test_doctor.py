@@ -28,7 +28,7 @@ def line(result: Result, subject: str) -> str:
 def test_a_fresh_install_is_in_order() -> None:
     result = doctor()
     assert result.exit_code == 0, result.output
-    assert "will be made at the first start" in line(result, "data directory")
+    assert "will be created at the first start" in line(result, "data directory")
     assert "not configured (OPENAI_API_KEY)" in line(result, "openai")
 
 
@@ -156,7 +156,7 @@ def test_a_models_directory_that_is_missing_is_broken(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TERTULIA_MODELS_DIR", str(tmp_path / "none"))
     result = doctor()
     assert result.exit_code == 1
-    assert "is no directory" in line(result, "models directory")
+    assert "is not a directory" in line(result, "models directory")
 
 
 @pytest.mark.usefixtures("data_dir")

@@ -153,7 +153,7 @@ def test_a_name_that_would_never_be_met_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_a_home_that_is_not_known_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERTULIA_DATA_DIR", "~no-such-account/data")
-    assert "TERTULIA_DATA_DIR: '~no-such-account/data' leads nowhere" in problem()
+    assert "TERTULIA_DATA_DIR: '~no-such-account/data' cannot be resolved" in problem()
 
 
 def test_json_of_any_depth_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,10 +213,10 @@ def test_a_data_directory_that_is_a_file_is_named_with_its_variable(here: Path) 
     (here / "data").touch()
     result = tertulia("serve", "--port", "0", "--data-dir", str(here / "data"))
     assert result.exit_code == 2
-    assert f"cannot make the data directory {here / 'data'}: it is a file. TERTULIA_DATA_DIR" in result.stderr
+    assert f"cannot create the data directory {here / 'data'}: it is a file. Set TERTULIA_DATA_DIR" in result.stderr
     told = tertulia("doctor", "--data-dir", str(here / "data"))
     assert told.exit_code == 1
-    assert f"{here / 'data'} is a file; TERTULIA_DATA_DIR" in told.stdout
+    assert f"{here / 'data'} is a file; set TERTULIA_DATA_DIR" in told.stdout
 
 
 def test_a_database_that_cannot_be_reached_is_named_with_its_variable() -> None:

@@ -60,7 +60,7 @@ def test_a_server_that_runs_has_the_account_at_once(
         assert (provider["name"], provider["provider_type"]) == ("chatgpt_oauth", "chatgpt_oauth")
         assert run("login", "chatgpt", "--url", url).exit_code == 0  # again, in place of the first
         assert [one["id"] for one in stored(url)] == [provider["id"]]
-        assert "forgotten" in run("logout", "chatgpt", "--url", url).output
+        assert "has been removed" in run("logout", "chatgpt", "--url", url).output
         assert stored(url) == []
         assert "No ChatGPT account" in run("logout", "chatgpt", "--url", url).output
 
@@ -73,7 +73,7 @@ def test_without_a_server_the_account_is_kept_for_the_next_one(data_dir: Path) -
         assert "once the server is started" in result.output
     assert all(b"refresh-secret" not in path.read_bytes() for path in data_dir.iterdir())
     assert run("doctor").output.count("chatgpt_oauth, its credentials can be decrypted") == 1
-    assert "forgotten" in run("logout", "chatgpt").output
+    assert "has been removed" in run("logout", "chatgpt").output
     assert "No ChatGPT account" in run("logout", "chatgpt").output
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_asked_of_the_user_where_it_could_not_be_kept() -> None:
     assert "no server answers at http://127.0.0.1:1" in run("login", "chatgpt", "--url", "http://127.0.0.1:1").output
     with answering(200, "hello") as url:
         result = run("login", "chatgpt", "--url", url)
-    assert (result.exit_code, "another program" in result.output) == (2, True)
+    assert (result.exit_code, "other than Tertulia" in result.output) == (2, True)
     assert "enter the code" not in result.output
 
 

@@ -155,7 +155,7 @@ def test_a_server_on_postgres_answers_byte_for_byte_as_the_one_on_sqlite_did(dat
         result = moved(data_dir, url)
         assert result.exit_code == 0, result.output
         assert "the same as in" in result.output
-        assert "The credentials of 1 stored provider (box) open with the key in" in result.output
+        assert "decrypts the credentials of 1 stored provider (box)" in result.output
         key = (data_dir / "secret.key").read_text()
         with ForkedServer(data_dir, {**environment, "TERTULIA_DB": url, "TERTULIA_SECRET_KEY": key}) as server:
             answered = every_answer(server.url)
@@ -181,12 +181,12 @@ def test_what_stands_in_the_way_is_told_in_a_sentence(data_dir: Path, url: str, 
     stored(data_dir)
     assert moved(data_dir, url).exit_code == 0
     for source, target, told in (
-        (f"sqlite:///{data_dir}/tertulia.db", url, "holds data already (agents). Copy into an empty database."),
+        (f"sqlite:///{data_dir}/tertulia.db", url, "already holds data (agents). Copy into an empty database."),
         (f"sqlite:///{tmp_path}/none.db", url, f"There is no database {tmp_path}/none.db"),
         ("mysql://x/y", url, "--from: 'mysql://x/y' is not supported"),
         (f"sqlite:///{data_dir}/tertulia.db", "oracle", "--to: 'oracle' is not supported"),
         (f"sqlite:///{data_dir}/tertulia.db", "postgresql://127.0.0.1:1/x", "127.0.0.1:1/x cannot be opened"),
-        (url, url, "holds data already"),
+        (url, url, "already holds data"),
     ):
         result = run("copy", "--from", source, "--to", target)
         assert (result.exit_code, told in result.output) == (2, True), result.output
@@ -217,14 +217,14 @@ def test_the_keys_that_a_copy_needs_are_told(data_dir: Path, monkeypatch: pytest
     with_key, to_postgres = Settings(), Settings(db="postgresql://x/y")
     given, kept, lost = about_keys(stored_ones, with_key, to_postgres)
     assert given == (
-        "The credentials of 1 stored provider (given) open with TERTULIA_SECRET_KEY: start the servers with the same "
+        "TERTULIA_SECRET_KEY decrypts the credentials of 1 stored provider (given): start the servers with the same "
         "value."
     )
     assert kept == (
-        f"The credentials of 1 stored provider (kept) open with the key in {data_dir}/secret.key: start the servers "
+        f"The key in {data_dir}/secret.key decrypts the credentials of 1 stored provider (kept): start the servers "
         "with TERTULIA_SECRET_KEY, a comma and the contents of that file added."
     )
-    assert "(lost) do not open with any key at hand" in lost
+    assert "(lost) cannot be decrypted with any key at hand" in lost
     monkeypatch.delenv("TERTULIA_SECRET_KEY")
     (kept,) = about_keys(stored_ones[:1], Settings(db=f"sqlite:///{data_dir}/other.db"), Settings(db="embedded-pg"))
     assert kept.endswith(f"TERTULIA_SECRET_KEY set to the contents of that file, or with a copy of it in {data_dir}.")

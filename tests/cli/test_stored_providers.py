@@ -85,5 +85,5 @@ def test_a_key_that_is_none_is_told_with_how_to_make_one(
         assert result.exit_code == 0, result.output
         return
     assert result.exit_code == 2
-    assert f"TERTULIA_SECRET_KEY: {complaint}; this makes one: openssl rand -base64 32" in result.output
+    assert f"TERTULIA_SECRET_KEY: {complaint}; generate one with: openssl rand -base64 32" in result.output
     assert keys not in result.output

@@ -44,12 +44,14 @@ def test_a_taken_port_is_refused(data_dir: Path) -> None:
 def test_an_address_of_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERTULIA_API_KEY", "k" * 16)
     # TEST-NET-1, reserved for documentation: nobody's address.
-    assert_refused(tertulia("serve", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is no address of this machine")
+    assert_refused(
+        tertulia("serve", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is not an address of this machine"
+    )
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(data_dir: Path) -> None:
     data_dir.write_text("a file")
-    assert_refused(tertulia("serve", "--port", "0"), f"cannot make the data directory {data_dir}")
+    assert_refused(tertulia("serve", "--port", "0"), f"cannot create the data directory {data_dir}")
 
 
 def test_an_env_file_that_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class _Commands(click.Group):
 def main() -> None:
     """A self-hosted server for stateful agents, compatible with the Letta V1 API.
 
-    Settings are read from TERTULIA_… variables and from a .env file in the current directory; options go first.
+    Settings are read from TERTULIA_… variables and from a .env file in the current directory; options override both.
     """
 
 

@@ -21,20 +21,21 @@ def about_keys(stored: Collection[StoredProvider], come_from: Settings, go_to: S
     sentences: list[str] = []
     if given:
         sentences.append(
-            f"The credentials of {_listed(given)} open with TERTULIA_SECRET_KEY: start the servers with the same value."
+            f"TERTULIA_SECRET_KEY decrypts the credentials of {_listed(given)}: start the servers with the same value."
         )
     if kept:
         what = "contents of that file"
         added = f", a comma and the {what} added" if come_from.secret_keys else f" set to the {what}"
         beside = "" if go_to.postgres_url else f", or with a copy of it in {go_to.data_dir}"
         sentences.append(
-            f"The credentials of {_listed(kept)} open with the key in {key_file}: start the servers with "
+            f"The key in {key_file} decrypts the credentials of {_listed(kept)}: start the servers with "
             f"TERTULIA_SECRET_KEY{added}{beside}."
         )
     if lost:
         sentences.append(
-            f"The credentials of {_listed(lost)} do not open with any key at hand, neither TERTULIA_SECRET_KEY nor "
-            f"{key_file}. Start the servers with the key that was used, or store them anew."
+            f"The credentials of {_listed(lost)} cannot be decrypted with any key at hand, neither "
+            "TERTULIA_SECRET_KEY nor "
+            f"{key_file}. Start the servers with the key that was used, or store them again."
         )
     return sentences
 

@@ -79,7 +79,7 @@ class RunningServer:
         except ValueError:
             body = None
         if not isinstance(body, dict) or "version" not in body:
-            raise Problem(f"another program than Tertulia answers at {self._url}. Say where the server is with --url.")
+            raise Problem(f"a program other than Tertulia answers at {self._url}. Say where the server is with --url.")
         return True
 
     async def find(self, name: str) -> str | None:
@@ -107,11 +107,11 @@ class RunningServer:
                 return reply.json()
             told = str(reply.json()["detail"])
         except httpx2.TransportError as error:
-            raise Problem(f"the server at {self._url} does not answer any more: {error}") from error
+            raise Problem(f"the server at {self._url} no longer answers: {error}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise Problem(f"the server at {self._url} does not speak this version's API.") from error
         if reply.status_code == _UNAUTHENTICATED:
-            raise Problem(f"the server at {self._url} wants its key: set TERTULIA_API_KEY.")
+            raise Problem(f"the server at {self._url} requires its key: set TERTULIA_API_KEY.")
         raise Problem(f"the server at {self._url} refused: {told}")
 
     def _client(self) -> httpx2.AsyncClient:

@@ -38,7 +38,7 @@ def _models_dir(settings: Settings) -> Finding:
     if directory is None:
         return Finding("off", subject, "not configured (TERTULIA_MODELS_DIR)")
     if not directory.is_dir():
-        return Finding("fail", subject, f"{directory} is no directory; set TERTULIA_MODELS_DIR to one")
+        return Finding("fail", subject, f"{directory} is not a directory; set TERTULIA_MODELS_DIR to one")
     files = sorted(path.name for path in directory.glob("*.gguf"))
     models = {model.path.name for model in find_models(directory).values()}
     unusable = [name for name in files if name not in models]

@@ -51,7 +51,7 @@ def _env_file() -> Finding:
 
 
 def _misspelt() -> list[Finding]:
-    return [Finding("warn", name, "no such setting; nothing reads it") for name in unknown_variables()]
+    return [Finding("warn", name, "there is no such setting") for name in unknown_variables()]
 
 
 def _access(settings: Settings) -> Finding:
@@ -83,9 +83,9 @@ def _listener(settings: Settings) -> Finding:
 def _data_dir(settings: Settings) -> Finding:
     subject, directory = "data directory", settings.data_dir
     if settings.postgres_url is not None:
-        return Finding("off", subject, f"{directory} is not needed with a PostgreSQL elsewhere")
+        return Finding("off", subject, f"{directory} is not needed with an external PostgreSQL")
     if os.path.exists(directory) and not os.path.isdir(directory):  # noqa: PTH110, PTH112  they fail nowhere
-        return Finding("fail", subject, f"{directory} is a file; TERTULIA_DATA_DIR chooses another place")
+        return Finding("fail", subject, f"{directory} is a file; set TERTULIA_DATA_DIR to another place")
     standing = next(path for path in (directory, *directory.parents) if os.path.isdir(path))  # noqa: PTH112  as above
     try:
         with tempfile.TemporaryFile(dir=standing):
@@ -94,7 +94,7 @@ def _data_dir(settings: Settings) -> Finding:
         return Finding(
             "fail", subject, f"cannot write to {standing}: {error.strerror}; TERTULIA_DATA_DIR chooses another"
         )
-    state = "writable" if standing == directory else "will be made at the first start"
+    state = "writable" if standing == directory else "will be created at the first start"
     verdict = "ok" if free > _LITTLE_SPACE else "warn"
     return Finding(verdict, subject, f"{directory}, {state}, {_megabytes(free)} free")
 
@@ -102,7 +102,7 @@ def _data_dir(settings: Settings) -> Finding:
 def _database(path: Path) -> Finding:
     subject = "database"
     if not os.path.lexists(path):
-        return Finding("ok", subject, f"{path}, will be made at the first start")
+        return Finding("ok", subject, f"{path}, will be created at the first start")
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT)
         try:

@@ -17,7 +17,12 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--host", metavar="ADDRESS", help="Address to listen on.  [TERTULIA_HOST; default: 127.0.0.1]"),
-    click.option("--port", type=int, metavar="PORT", help="0 takes a free one.  [TERTULIA_PORT; default: 8283]"),
+    click.option(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help="Port to listen on; 0 picks a free one.  [TERTULIA_PORT; default: 8283]",
+    ),
     click.option(
         "--data-dir",
         type=click.Path(path_type=Path),
@@ -58,14 +63,14 @@ def load_settings(options: dict[str, Any]) -> Settings:
     try:
         check_env_file()
     except ValueError as error:
-        raise Problem(f"the settings are not usable:\n  {Path(ENV_FILE).absolute()}: {error}") from error
+        raise Problem(f"the settings cannot be used:\n  {Path(ENV_FILE).absolute()}: {error}") from error
     try:
         return Settings(**given)
     except ValidationError as error:
         raise Problem(
             "\n  ".join(
                 [
-                    "the settings are not usable:",
+                    "the settings cannot be used:",
                     *(_complaint(detail["loc"], detail["msg"], given) for detail in error.errors()),
                 ]
             )
@@ -73,7 +78,7 @@ def load_settings(options: dict[str, Any]) -> Settings:
     except (SettingsError, RecursionError) as error:
         broken = re.search(r'field "(\w+)"', str(error))
         variable = variable_in_use(broken.group(1) if broken else "endpoints")
-        raise Problem(f"the settings are not usable:\n  {variable}: the value is not valid JSON") from error
+        raise Problem(f"the settings cannot be used:\n  {variable}: the value is not valid JSON") from error
 
 
 def _complaint(location: tuple[int | str, ...], message: str, options: Collection[str]) -> str:

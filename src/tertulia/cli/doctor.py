@@ -28,7 +28,7 @@ _MARKS: Final[dict[Verdict, tuple[str, str]]] = {
 @click.command()
 @server_options
 def doctor(**options: Any) -> None:
-    """Say what is configured, reachable and missing; exit code 1 if something is broken."""
+    """Report what is configured, reachable and missing; exit with code 1 if something is broken."""
     settings = load_settings(options)
     configure_logs("error", "console")  # the checks tell by themselves what the server would log
     click.echo(f"Tertulia {__version__} on Python {platform.python_version()}, {platform.platform()}")

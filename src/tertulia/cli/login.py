@@ -25,7 +25,7 @@ def _place_options(command: _Command) -> _Command:
     url = click.option(
         "--url",
         metavar="URL",
-        help="A server that runs; without it, the one at the host and port, or else the data directory.",
+        help="A running server; by default the one at the host and port, or else the data directory.",
     )
     return server_options(url(command))
 
@@ -37,15 +37,15 @@ def login() -> None:
 
 @click.group()
 def logout() -> None:
-    """Forget an account that was signed in to."""
+    """Remove an account that was signed in to."""
 
 
 @login.command("chatgpt")
 @_place_options
 def login_chatgpt(url: str | None, **options: Any) -> None:
-    """Use the models of a ChatGPT plan. A code is shown, to be confirmed in any browser.
+    """Use the models of a ChatGPT plan, by confirming a code in any browser.
 
-    A server that runs can use the account at once; TERTULIA_API_KEY is its key, if it has one.
+    A running server can use the account at once; set TERTULIA_API_KEY if it requires a key.
     """
     _run(_sign_in, url, options)
 
@@ -53,7 +53,7 @@ def login_chatgpt(url: str | None, **options: Any) -> None:
 @logout.command("chatgpt")
 @_place_options
 def logout_chatgpt(url: str | None, **options: Any) -> None:
-    """Forget the ChatGPT account and its tokens."""
+    """Remove the ChatGPT account and its tokens."""
     _run(_sign_out, url, options)
 
 
@@ -75,17 +75,17 @@ async def _sign_in(settings: Settings, url: str | None) -> None:
     auth_base_url = settings.providers.chatgpt_auth_base_url or AUTH_BASE_URL
     code = await request_device_code(auth_base_url)
     click.echo(f"Open {code.verification_url} and enter the code {code.user_code}")
-    click.echo("Waiting until it is confirmed; Ctrl-C gives up.")
+    click.echo("Waiting for the confirmation; press Ctrl-C to give up.")
     tokens = await wait_for_tokens(code, auth_base_url)
     place = await place_of(settings, url)  # a server may have been started or stopped meanwhile
     await place.put(CHATGPT, CHATGPT, to_json(tokens))
-    click.echo(f"Signed in{_as_whom(tokens)}. The models have the handles {CHATGPT}/…, {place.when}.")
+    click.echo(f"Signed in{_as_whom(tokens)}. Its models have the handles {CHATGPT}/…, {place.when}.")
 
 
 async def _sign_out(settings: Settings, url: str | None) -> None:
     place = await place_of(settings, url)
     if await place.remove(CHATGPT):
-        click.echo("The ChatGPT account is forgotten. Agents that use its models need another one.")
+        click.echo("The ChatGPT account has been removed. Agents that use its models need another model.")
     else:
         click.echo("No ChatGPT account was signed in.")
 

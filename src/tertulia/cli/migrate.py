@@ -44,14 +44,14 @@ _DATA_DIR: Final = click.option(
 
 @click.group()
 def migrate() -> None:
-    """Bring a database to this version's schema, or copy it into another one."""
+    """Migrate a database to this version's schema, or copy it into another one."""
 
 
 @migrate.command("up")
 @_DATA_DIR
 @click.option("--db", metavar="URL", help="[TERTULIA_DB; default: tertulia.db in the data directory]")
 def up(**options: Any) -> None:
-    """Bring the database to this version's schema, as every server does when it starts."""
+    """Migrate the database to this version's schema, as every server does when it starts."""
     settings = load_settings(options)
     _run(_bring_up(settings))
 
@@ -59,13 +59,13 @@ def up(**options: Any) -> None:
 @migrate.command("copy")
 @click.option("--from", "source", metavar="URL", required=True, help="sqlite:///…, postgresql://… or embedded-pg")
 @click.option(
-    "--to", "target", metavar="URL", required=True, help="As --from; must be empty, or hold part of this copy."
+    "--to", "target", metavar="URL", required=True, help="Like --from; must be empty, or hold part of this copy."
 )
 @_DATA_DIR
 def copy_all(source: str, target: str, data_dir: Path | None) -> None:
-    """Copy everything from one database into an empty one, and check it by counts and checksums.
+    """Copy everything from one database into an empty one, and verify it by counts and checksums.
 
-    No server may run on either. If it is interrupted, the same command goes on where it was.
+    No server may be running on either. If interrupted, run the same command again to resume.
     """
     come_from = _settings_of("--from", source, data_dir)
     go_to = _settings_of("--to", target, data_dir)
@@ -107,7 +107,7 @@ async def _copy(come_from: Settings, go_to: Settings) -> None:
             with Bars() as bars:
                 found = await copy(source, target, bars.tell)
         except StoreUnavailable as error:
-            raise Problem(f"{error} Give the same command again to go on from here.") from error
+            raise Problem(f"{error} Run the same command again to resume from here.") from error
         _report(source, target, found)
         for sentence in about_keys(await _stored_providers(source), come_from, go_to):
             click.echo(sentence)

@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
     "--workers",
     type=int,
     metavar="N",
-    help="Processes that serve together; more than 1 need PostgreSQL.  [TERTULIA_WORKERS; default: 1]",
+    help="Number of worker processes; more than 1 requires PostgreSQL.  [TERTULIA_WORKERS; default: 1]",
 )
 def serve(**options: Any) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
@@ -62,7 +62,7 @@ def serve(**options: Any) -> None:
         _work(settings, parent)
         return
     for name in unknown_variables():
-        log.warning("unknown setting", variable=name, hint="nothing reads it; see `tertulia doctor`")
+        log.warning("unknown setting", variable=name, hint="there is no such setting; see `tertulia doctor`")
     with listening_socket(settings.host, settings.port) as listener:
         make_data_dir(settings)
         if settings.workers > 1:
@@ -128,16 +128,16 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 def _why_not_listening(host: str, port: int, error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
-        return f"'{host}' is no name of a machine. Use 127.0.0.1, or an address that it has."
+        return f"'{host}' is not a host name. Use 127.0.0.1, or an address of this machine."
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} on {host} is in use by another program. Stop it, "
             "or choose another port with --port (0 takes any free one)."
         )
     if error.errno == errno.EACCES:
-        return f"port {port} may only be used by the system's administrator. Choose one above 1023."
+        return f"port {port} can only be used by the administrator. Choose one above 1023."
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"'{host}' is no address of this machine. Use 127.0.0.1, or one that it has."
+        return f"'{host}' is not an address of this machine. Use 127.0.0.1, or one that is."
     return f"cannot listen on {host}:{port}: {error.strerror or error}"
 
 
@@ -156,7 +156,7 @@ def make_data_dir(settings: Settings) -> None:
             named = "TERTULIA_DATA_DIR" if directory == settings.data_dir else "TERTULIA_DB"
             reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
             raise Problem(
-                f"cannot make the data directory {directory}: {reason}. {named} chooses another place."
+                f"cannot create the data directory {directory}: {reason}. Set {named} to another place."
             ) from error
 
 
@@ -167,7 +167,7 @@ def in_words(settings: Settings, error: TertuliaError) -> str:
     said = str(error).rstrip(".")
     if settings.db is not None and settings.db != EMBEDDED_PG:
         return f"{said}. It is named by TERTULIA_DB (--db)."
-    return f"{said}. TERTULIA_DATA_DIR (--data-dir) chooses another place."
+    return f"{said}. Set TERTULIA_DATA_DIR (--data-dir) to another place."
 
 
 def run(settings: Settings, listener: socket.socket, parent: Parent | None = None) -> None:
@@ -217,7 +217,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     async def on_stop() -> None:
         grace = settings.shutdown_grace
         if application.active_runs and parent is None:
-            tell(f"Stopping. Replies get {grace:g} s to end; Ctrl-C again stops at once.", error=True)
+            tell(f"Stopping. Replies get {grace:g} s to finish; press Ctrl-C again to stop at once.", error=True)
         await application.drain(grace)
 
     server = _Server(config, on_ready, on_stop, application.retire, settings.shutdown_delay)

@@ -98,7 +98,7 @@ class Supervisor:
                 return
             attempts = 0 if lived >= _SHORT_LIFE else attempts + 1
             if place in self._not_ready_yet and attempts >= _FIRST_ATTEMPTS:
-                self._give_up(f"a worker died {attempts} times before it was ready; what it wrote says why")
+                self._give_up(f"a worker died {attempts} times before it was ready; its output says why")
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSES[min(attempts, len(_PAUSES) - 1)]):
@@ -159,7 +159,7 @@ class Supervisor:
 
     def _told_to_stop(self, number: signal.Signals) -> None:
         if not self._stopping.is_set():
-            tell("Stopping. Replies get time to end; Ctrl-C again stops at once.", error=True)
+            tell("Stopping. Replies get time to finish; press Ctrl-C again to stop at once.", error=True)
             self._stopping.set()
         elif number == signal.SIGINT:
             self._hurried.set()

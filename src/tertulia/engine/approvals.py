@@ -192,7 +192,7 @@ def _apply(
     elif given.approve and call.awaits == "approval":
         settled.approved.append(call)
     elif given.approve:
-        reason = "The client approved the call but sent no return of it, and the tool runs on the client's side."
+        reason = "The client approved the call but sent no result for it, and the tool runs on the client."
         settled.messages.append(return_message(_denial(call, reason), run, now=now))
     else:
         reason = f"The user denied this call: {given.reason or 'no reason given'}"

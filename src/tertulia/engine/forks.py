@@ -72,7 +72,7 @@ def _after(source: Conversation, message_id: str, tx: Transaction) -> int:
     running = _running(tx.messages.range(source.id, max(1, upto - TAIL), upto)) if upto == source.head else set[str]()
     if running:
         raise Conflict(
-            "CONFLICT: the tool calls of this message are being run. Fork when they have returned, or fork at the "
+            "CONFLICT: the tool calls of this message are still running. Fork when they have returned, or fork at the "
             "message before it.",
             tool_call_ids=sorted(running),
         )

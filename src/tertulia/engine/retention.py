@@ -44,7 +44,7 @@ def check_kept(run: Run, tx: Transaction) -> None:
     """
     if run.status not in ACTIVE_STATUSES and not tx.events.kept(run.id):
         raise Gone(
-            f"GONE: the stream of run '{run.id}' is not kept any more (TERTULIA_EVENT_RETENTION says how long streams "
+            f"GONE: the stream of run '{run.id}' is no longer kept (TERTULIA_EVENT_RETENTION says how long streams "
             f"are). Its messages are still there: GET /v1/runs/{run.id}/messages.",
             run_id=run.id,
         )

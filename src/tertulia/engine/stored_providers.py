@@ -39,21 +39,26 @@ from tertulia.ports.store import Store, Transaction
 LOOK_SECONDS: Final = 3.0
 """How long another worker may not know of a change whose signal was lost."""
 
-_FIXED: Final = {"name": "the handles of its models begin with it", "provider_type": "its models are spoken to by it"}
+_FIXED: Final = {
+    "name": "its models' handles begin with it",
+    "provider_type": "it decides how its models are spoken to",
+}
 
 _SHOWN: Final = ("base_url", "region", "api_version")
 _SECRET: Final = ("api_key", "access_key")
 
 # What a check tells, by the nearest kind that is listed.
 _CHECK_FAILURES: Final[dict[type[ProviderError], str]] = {
-    ProviderPermissionError: "The provider knows the credentials and does not allow them to list its models.",
+    ProviderPermissionError: "The provider accepts the credentials, but does not allow them to list its models.",
     ProviderAuthenticationError: "The provider did not accept the credentials.",
-    ProviderRateLimited: "The provider takes no request now, so it is not known whether it accepts the credentials.",
+    ProviderRateLimited: (
+        "The provider is rejecting requests at the moment, so it is not known whether it accepts the credentials."
+    ),
     ProviderOverloaded: "The provider is overloaded, so it is not known whether it accepts the credentials.",
     ProviderTimeout: "The provider did not answer in time.",
     ProviderUnreachable: "Nothing answers at the provider's address: check base_url.",
-    ProviderBadRequest: "There is no list of models at the provider's address: check base_url and provider_type.",
-    ProviderMalformedReply: "What answers at the provider's address lists no models: check base_url and provider_type.",
+    ProviderBadRequest: "The provider's address has no list of models: check base_url and provider_type.",
+    ProviderMalformedReply: "The server at the provider's address lists no models: check base_url and provider_type.",
 }
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -275,8 +280,8 @@ class StoredProviders:
         kept = [field for field in _SECRET if field not in changes and getattr(credentials, field)]
         if kept and _goes_elsewhere(provider, changed):
             raise Unprocessable(
-                f"The credentials of the provider '{provider.name}' would be sent to another address than the one they "
-                f"were stored for. Send {' and '.join(kept)} again beside the changed address.",
+                f"The credentials of the provider '{provider.name}' would be sent to a different address from the "
+                f"one they were stored for. Send {' and '.join(kept)} again together with the new address.",
                 fields=kept,
             )
         return changed

@@ -19,7 +19,7 @@ from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Store, Transaction
 
 _frames = msgspec.json.Decoder(Frame)
-_FORGOTTEN = "the model was shown it, and it is kept no longer"
+_FORGOTTEN = "the model was shown it, and it is no longer kept"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class _Place:
         :raises StreamInterrupted: if what the reader was given so far is not all of the run.
         """
         if self.seq != self._after:
-            raise StreamInterrupted(self.run_id, "What followed in this run is not kept.")
+            raise StreamInterrupted(self.run_id, "The rest of this run's events is no longer kept.")
 
 
 class StoredEventLog:

@@ -154,7 +154,7 @@ class LiveRun:
                 async with asyncio.timeout(ROOM_SECONDS):
                     await waiter
             except TimeoutError:
-                message = f"The database took nothing for {ROOM_SECONDS:g} seconds, in the middle of a reply."
+                message = f"The database accepted no writes for {ROOM_SECONDS:g} seconds, in the middle of a reply."
                 raise StoreUnavailable(message) from None
 
     async def settle(self) -> None:

@@ -23,7 +23,7 @@ def upgrade(connection: sa.Connection) -> None:
     """
     if MigrationContext.configure(connection).get_current_revision() == COPYING:
         raise StoreUnavailable(
-            "A copy into this database is not finished. Give the same `tertulia migrate copy` again, which goes on "
+            "A copy into this database is not finished. Run the same `tertulia migrate copy` again, which resumes "
             "where it stopped, or use another database."
         )
     config = _config()

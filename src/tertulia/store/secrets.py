@@ -14,7 +14,7 @@ from tertulia.domain.errors import InvalidArgument, SecretUnreadable
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
 
-_HOW_TO_MEND: Final = "Give the server the key that was used (TERTULIA_SECRET_KEY takes several), or store them anew."
+_HOW_TO_MEND: Final = "Give the server the key that was used (TERTULIA_SECRET_KEY takes several), or store them again."
 
 
 class FernetSecrets:
@@ -98,7 +98,7 @@ def kept_key(path: Path) -> str:
     except ValueError as error:
         raise InvalidArgument(
             f"INVALID_ARGUMENT: {path} does not hold a key. Put the file back from a copy, or remove it and store "
-            "the credentials of the providers anew.",
+            "the providers' credentials again.",
         ) from error
     return key
 
@@ -122,9 +122,9 @@ class CallbackSecret:
             return kept_text(self._path, lambda: token_hex(32)).encode()
         except OSError as error:
             raise InvalidArgument(
-                "INVALID_ARGUMENT: this server cannot sign callbacks: what it would sign them with cannot be kept in "
+                "INVALID_ARGUMENT: this server cannot sign callbacks: its signing key cannot be stored in "
                 f"{self._path} ({error.strerror}). Set TERTULIA_API_KEY, which signs them too, or TERTULIA_DATA_DIR to "
-                "a directory that the server may write to.",
+                "a directory that the server can write to.",
             ) from error
 
 

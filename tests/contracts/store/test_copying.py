@@ -228,14 +228,14 @@ async def test_a_target_with_other_data_is_refused_and_left_alone(path: Path, ur
     store: Store = await open_postgres(url)
     await stored_agent(store)
     await store.close()
-    with pytest.raises(CopyFailed, match=r"holds data already \(agents\)"):
+    with pytest.raises(CopyFailed, match=r"already holds data \(agents\)"):
         await copied(path, url)
     await (await open_postgres(url)).close()
 
     other = await open_sqlite(tmp_path / "other.db")
     await stored_agent(other)
     await other.close()
-    with pytest.raises(CopyFailed, match="holds data already"):
+    with pytest.raises(CopyFailed, match="already holds data"):
         await copy_sqlite.open_target(tmp_path / "other.db")
 
 
@@ -279,9 +279,9 @@ async def test_nobody_can_open_the_source_as_long_as_it_is_copied(path: Path) ->
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("UPDATE agents SET name = name || ' '", "agents has a row with another content"),
-        ("UPDATE agents SET hidden = false", "agents has a row with another content"),
-        ("UPDATE frames SET data = data || '\\x00'::bytea", "frames has a row with another content"),
+        ("UPDATE agents SET name = name || ' '", "agents has a row with different content"),
+        ("UPDATE agents SET hidden = false", "agents has a row with different content"),
+        ("UPDATE frames SET data = data || '\\x00'::bytea", "frames has a row with different content"),
         ("DELETE FROM messages WHERE seq = 1", "messages has .* rows instead of"),
     ],
 )

@@ -50,7 +50,7 @@ def _base_url(process: subprocess.Popen[str], log: Path) -> str:
         if found:
             return found.group(1)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
-    message = f"the server ended before it was ready (exit code {process.wait()}):\n{tail}"
+    message = f"the server exited before it was ready (exit code {process.wait()}):\n{tail}"
     raise ServerDied(message)
 
 

@@ -8,11 +8,11 @@ from tertulia.cli.problems import Problem
 
 
 @click.command()
-@click.option("--plain", is_flag=True, help="One line per token instead of two columns that grow.")
+@click.option("--plain", is_flag=True, help="Print one line per token instead of two growing columns.")
 def demo(*, plain: bool) -> None:
     """Watch one agent answer in two conversations at once, on the embedded model.
 
-    Starts a server of its own on a free port with a temporary data directory and stops it at the end. Exit code 0
+    Starts its own server on a free port with a temporary data directory, and stops it at the end. Exits with 0
     only if both conversations answered at the same time, knew the agent's memory and nothing of each other.
     """
     try:
@@ -21,6 +21,6 @@ def demo(*, plain: bool) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("tertulia"):
             raise
-        missing = f"the demo needs the extras demo and local of tertulia; {error.name} is not installed"
+        missing = f"the demo needs tertulia's extras demo and local; {error.name} is not installed"
         raise Problem(missing) from error
     sys.exit(play(plain=plain))

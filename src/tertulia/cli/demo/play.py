@@ -30,7 +30,7 @@ _TIMEOUT: Final = 120.0
 
 HOW_TO_GO_ON: Final = """
 make serve                      # or: tertulia serve
-export OPENAI_API_KEY=…         # before it, or in a file .env: then models openai/… answer too
+export OPENAI_API_KEY=…         # before you start it, or in .env: adds the models openai/…
 export OLLAMA_BASE_URL=…        # ollama/…; README.md lists vLLM, LM Studio, llama.cpp and others
 tertulia doctor                 # what is configured, reachable and missing
 

@@ -49,7 +49,7 @@ class Talk:
         try:
             await self._stream(client, text, reply, on_token)
         except httpx.HTTPError as error:
-            raise TalkFailed(f"the reply broke off: {error}") from error
+            raise TalkFailed(f"the reply was interrupted: {error}") from error
 
     async def _stream(self, client: AsyncLetta, text: str, reply: Reply, on_token: Callable[[str], None]) -> None:
         stream = await client.conversations.messages.create(self.id, input=text, streaming=True, stream_tokens=True)

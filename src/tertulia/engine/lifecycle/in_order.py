@@ -26,6 +26,6 @@ async def in_order(
             numbers = range(after + 1, after + 1 + len(batch))
             if [number for number, _ in batch] != list(numbers):
                 _log.error("event_log_broken", run_id=run_id, after=after, first=batch[0][0], last=batch[-1][0])
-                raise StreamInterrupted(run_id, "The run's events did not come in order.")
+                raise StreamInterrupted(run_id, "The run's events did not arrive in order.")
             after += len(batch)
             yield batch

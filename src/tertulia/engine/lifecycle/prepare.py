@@ -70,7 +70,7 @@ def prepare(catalogue: Catalogue, request: SendRequest, seen: Snapshot, *, compi
     card = choices[0].card
     if request.logprobs is not None and not card.gives_logprobs:
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: the model {card.handle} gives no log probabilities. Send the message without "
+            f"INVALID_ARGUMENT: the model {card.handle} returns no log probabilities. Send the message without "
             "'return_logprobs', or to a model of an OpenAI-compatible provider.",
         )
     return Prepared(choices, prompt, compiled)

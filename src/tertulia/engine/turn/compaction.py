@@ -148,8 +148,7 @@ class Compactor:
         summary = await self._compact(turn, request, order)
         if summary is None:
             raise InvalidArgument(
-                "INVALID_ARGUMENT: There is nothing to compact in this conversation: it has too few messages that are "
-                "answered.",
+                "INVALID_ARGUMENT: There is nothing to compact in this conversation: it has too few answered messages.",
             )
         return summary
 

@@ -163,7 +163,7 @@ async def _ask(turn: Turn, step: StepRecord) -> Usage:
             await call.drain(reply.push, turn.log, turn.faults, step.on_retry)
             finished = call.finished
             if finished is None:
-                raise ProviderConnectionLost(f"{provider.name} ended its reply without finishing it.")
+                raise ProviderConnectionLost(f"{provider.name} ended its reply before it was complete.")
             if finished.reason == "content_filter":
                 raise ProviderContentFiltered(f"{provider.name} stopped the reply: its content filter objected.")
             if finished.reason != "length" and reply.empty:

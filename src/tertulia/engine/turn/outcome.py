@@ -39,7 +39,8 @@ CRASHED = Ending(
     Failed(
         "internal_error",
         "The server stopped while it was answering this message.",
-        "The run was interrupted by a restart. What was finished is in the history; send the message again to go on.",
+        "The run was interrupted by a restart. What was finished is in the history; send the message again to "
+        "continue.",
     ),
 )
 
@@ -50,9 +51,9 @@ def deadly(what: str) -> Ending:
         "error",
         Failed(
             "internal_error",
-            f"The server went down again and again while it was {what}, so that is not tried once more.",
-            "What was finished is in the history, and a call that was cut off has a return that says so. Send another "
-            "message to go on in another way.",
+            f"The server died again and again while it was {what}, so this will not be tried again.",
+            "What was finished is in the history, and an interrupted call has a return that says so. Send another "
+            "message to continue in a different way.",
         ),
     )
 

@@ -76,7 +76,7 @@ class Summarizer:
         """
         if not self.card.can_summarize:
             _log.info("summary_extracted", model=self.card.handle, reason="the model cannot summarise")
-            reason = f"{self.card.handle} is too small a model to summarise."
+            reason = f"{self.card.handle} is too small to summarise."
             return await asyncio.to_thread(self.extract, messages, self.clip_bytes, reason)
         failure: str | None = None
         if self.own is not None:
@@ -151,7 +151,7 @@ class Summarizer:
         usage = call.finished and call.finished.usage
         self._tokens += usage.total_tokens if usage else 0
         if not said:
-            raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and said nothing.")
+            raise ProviderMalformedReply(f"{self.card.handle} was asked for a summary and returned nothing.")
         return said
 
     def _summary(self, text: str, method: SummaryMethod, failure: str | None) -> Summary:

@@ -78,7 +78,9 @@ class ToolRules:
         if name not in names or self.allowed([name]):
             return None
         allowed = self.allowed(names)
-        return f"A rule does not allow '{name}' now. Call one of: {', '.join(allowed) or 'no tool; answer instead'}."
+        return (
+            f"A tool rule does not allow '{name}' now. Call one of: {', '.join(allowed) or 'no tool; answer instead'}."
+        )
 
     def prefilled_arguments(self, name: str) -> Rule:
         """The arguments that a rule sets for a call of the tool made now."""

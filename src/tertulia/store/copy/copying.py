@@ -141,11 +141,11 @@ async def _check(source: Source, target: Target, tell: Callable[[int], None]) ->
         if arrived.rows != wanted.rows:
             wrong.append(f"{table.name} has {arrived.rows} rows instead of {wanted.rows}")
         elif arrived != wanted:
-            wrong.append(f"{table.name} has a row with another content")
+            wrong.append(f"{table.name} has a row with different content")
     if wrong:
         raise CopyFailed(
-            f"What is in {target.place} is not what is in {source.place}: {'; '.join(wrong)}. One of them was changed "
-            "after the copy was begun. Empty the target and copy again; until then no server opens it."
+            f"What is in {target.place} is not what is in {source.place}: {'; '.join(wrong)}. One of them was "
+            "changed after the copy started. Empty the target and copy again; until then no server opens it."
         )
     return found
 
@@ -183,7 +183,7 @@ def check_revision(revision: str | None, place: str, url: str) -> None:
         raise CopyFailed(f"{place} has nothing of Tertulia's in it.")
     if revision != SCHEMA_REVISION:
         raise CopyFailed(
-            f"{place} has the schema {revision}, and this version copies {SCHEMA_REVISION}. If it is an older one, "
+            f"{place} has the schema {revision}, and this version copies {SCHEMA_REVISION}. If it is older, "
             f"`tertulia migrate up --db {url}` brings it there."
         )
 
@@ -196,12 +196,12 @@ def mark_of(begun: Sequence[str | None], source: str, place: str) -> Mark | None
     its_source, revision, mark = begun
     if its_source != source:
         raise CopyFailed(
-            f"{place} holds part of a copy of {its_source}. Copy that again to go on with it, or empty the target."
+            f"{place} holds part of a copy of {its_source}. Copy from there again to resume, or empty the target."
         )
     if revision != SCHEMA_REVISION:
         raise CopyFailed(
-            f"{place} holds part of a copy by another version of Tertulia (schema {revision}). Go on with it in that "
-            "version, or empty the target and copy anew."
+            f"{place} holds part of a copy by another version of Tertulia (schema {revision}). Resume it with that "
+            "version, or empty the target and start over."
         )
     return None if mark is None else msgspec.json.decode(mark, type=Mark)
 

@@ -133,7 +133,7 @@ class PostgresSource:
         if live := await self.connection.fetchval(_LIVE):
             raise CopyFailed(
                 f"{live} {'worker uses' if live == 1 else 'workers use'} {self.place}. Stop all servers on it first; "
-                "one that was killed counts until its lease is over."
+                "one that was killed counts until its lease expires."
             )
 
     async def count(self, table: sa.Table) -> int:
@@ -214,7 +214,7 @@ class PostgresTarget(PostgresSource):
         for table in TABLES:
             there = await self.connection.fetchval("SELECT to_regclass($1)::text", table.name)
             if there and await self.connection.fetchval(f"SELECT EXISTS (SELECT 1 FROM {table.name})"):  # noqa: S608  our own name
-                raise CopyFailed(f"{self.place} holds data already ({table.name}). Copy into an empty database.")
+                raise CopyFailed(f"{self.place} already holds data ({table.name}). Copy into an empty database.")
 
     async def _insert(self, table: sa.Table, rows: Sequence[Row]) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
@@ -234,7 +234,7 @@ class PostgresTarget(PostgresSource):
                 key = ", ".join(f"{name} {value}" for name, value in zip(names, key_of(table, row), strict=True))
                 raise CopyFailed(
                     f"PostgreSQL cannot hold a row of {table.name} ({key}): {error}. Change or delete it in the "
-                    "source, and give the command again."
+                    "source, and run the command again."
                 ) from error
             finally:
                 await attempt.rollback()

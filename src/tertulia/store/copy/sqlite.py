@@ -115,7 +115,7 @@ def _refuse_data(connection: sqlite3.Connection, path: Path) -> None:
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table in TABLES:
         if table.name in there and connection.execute(f"SELECT 1 FROM {table.name} LIMIT 1").fetchone():  # noqa: S608  our own name
-            raise CopyFailed(f"{path} holds data already ({table.name}). Copy into a new database.")
+            raise CopyFailed(f"{path} already holds data ({table.name}). Copy into a new database.")
 
 
 @contextmanager

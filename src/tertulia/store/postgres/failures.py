@@ -36,8 +36,8 @@ _REFUSALS: Final = (
     ValueError,
 )
 _TOO_MANY: Final = (
-    "Raise max_connections there, or lower TERTULIA_DB_POOL_SIZE or TERTULIA_WORKERS: each worker opens up to the "
-    "former and one more."
+    "Raise max_connections there, or lower TERTULIA_DB_POOL_SIZE or TERTULIA_WORKERS: each worker opens up to the pool "
+    "size plus one."
 )
 _RACED_FOR: Final = "runs_one_running"
 """The one constraint that is looked at before writing: breaking it means that another transaction came in between."""
@@ -68,7 +68,7 @@ def translated(error: BaseException) -> BaseException:
         if isinstance(cause, _UNAVAILABLE):
             failure: BaseException = Unavailable(f"The database cannot be used: {reason(cause)}")
         elif isinstance(cause, exceptions.CharacterNotInRepertoireError):
-            failure = InvalidArgument("INVALID_ARGUMENT: A text has a NUL character in it, which cannot be stored.")
+            failure = InvalidArgument("INVALID_ARGUMENT: A text contains a NUL character, which cannot be stored.")
         else:
             continue
         failure.__cause__ = error

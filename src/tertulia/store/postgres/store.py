@@ -134,7 +134,7 @@ async def _check(connection: Connection) -> None:
         raise StoreUnavailable(f"PostgreSQL {OLDEST_VERSION} or newer is needed; this is {version.major}.")
     encoding = await connection.ask("SHOW server_encoding")
     if encoding != "UTF8":
-        raise StoreUnavailable(f"The database has the encoding {encoding}; make one with the encoding UTF8.")
+        raise StoreUnavailable(f"The database has the encoding {encoding}; create one with the encoding UTF8.")
 
 
 async def _revision(connection: Connection) -> str | None:
@@ -275,7 +275,7 @@ class PostgresStore:
                 if not is_passing(error):
                     raise
                 if attempt == _ATTEMPTS:
-                    raise StoreUnavailable("The database is too busy for this change; ask again.") from error
+                    raise StoreUnavailable("The database is too busy for this change; try again.") from error
                 # Those who met do not come back together.
                 await asyncio.sleep(_PAUSE_SECONDS * attempt * random.random())  # noqa: S311  not a secret
 
@@ -295,7 +295,7 @@ class PostgresStore:
             except (Unavailable, exceptions.LockNotAvailableError):
                 # It went away again, as a database does that is just coming back, or the commit takes its time.
                 await asyncio.sleep(_PAUSE_SECONDS)
-        raise StoreUnavailable("It is not known whether the change was stored; look before repeating it.")
+        raise StoreUnavailable("It is not known whether the change was stored; check before repeating it.")
 
 
 def _code(work: Callable[..., Any]) -> CodeType | type:
