@@ -27,8 +27,11 @@ pytestmark = [
 ]
 
 
-def answer(request: ChatRequest) -> Reply:
+def answer(endpoint: OpenAIEndpoint, request: ChatRequest) -> Reply:
     """What smoke.mjs expects of its model."""
+    if request.last_user_text == "be late":
+        asked = sum(each.last_user_text == "be late" for each in endpoint.requests)
+        return text("in time") if asked > 1 else [Pause(Gate())]
     if request.messages[-1]["role"] == "user" and request.last_user_text == "wait":
         return [Send({"content": "begin"}), Pause(Gate())]
     if request.messages[-1]["role"] == "user" and request.last_user_text == "call the tool":
@@ -39,7 +42,7 @@ def answer(request: ChatRequest) -> Reply:
 def test_the_conversation_operations_work_through_the_typescript_sdk(tmp_path: Path) -> None:
     assert NODE is not None
     with OpenAIEndpoint() as endpoint:
-        endpoint.answer_with(answer)
+        endpoint.answer_with(lambda request: answer(endpoint, request))
         environment = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": endpoint.url, "TERTULIA_DEFAULT_MODEL": MODEL}
         with ForkedServer(tmp_path / "data", environment) as server:
             ran = subprocess.run(

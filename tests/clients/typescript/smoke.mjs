@@ -1,5 +1,6 @@
 // The conversation operations through the TypeScript SDK, against the server at LETTA_BASE_URL.
-// Its model answers "wait" with a beginning and silence, "call the tool" with a call of `weather`, all else with "ok".
+// Its model answers "wait" with a beginning and silence, "call the tool" with a call of `weather`, "be late" with silence
+// the first time and then "in time", and all else with "ok".
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import Letta from "@letta-ai/letta-client";
@@ -73,6 +74,15 @@ describe("a conversation", () => {
 });
 
 describe("a message", () => {
+  test("that the SDK sends again after its timeout is one message with one answer", async () => {
+    const conversation = await start();
+    const impatient = client.withOptions({ timeout: 1000, maxRetries: 5 });
+    const sent = impatient.conversations.messages.create(conversation.id, { input: "be late", streaming: false });
+    assert.equal(text((await (await sent.asResponse()).json()).messages), "in time");
+    const kept = (await history(conversation)).filter((message) => message.message_type !== "system_message");
+    assert.deepEqual(kept.map((message) => message.content), ["be late", "in time"]);
+  });
+
   test("is answered at once with streaming: false", async () => {
     const reply = await say(await start(), "hello");
     assert.equal(text(reply.messages), "ok");
