@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
+from tertulia.domain.addresses import without_password
 from tertulia.domain.provider_types import COMPATIBLE, PROVIDER_TYPES, Address, ProviderType
 
 
@@ -71,7 +72,7 @@ def plain_address(url: str) -> str:
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"'{url}' is not an address such as http://127.0.0.1:8080"
+        message = f"'{without_password(url)}' is not an address such as http://127.0.0.1:8080"
         raise ValueError(message)
     return parts._replace(path=parts.path.rstrip("/")).geturl()
 

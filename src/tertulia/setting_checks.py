@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tertulia.domain.addresses import without_password
+
 ENV_FILE: Final = ".env"
 ENV_FILE_ENCODING: Final = "utf-8-sig"  # some editors begin a file of UTF-8 with a mark
 # The driver may be named, as in the URLs of other Python programs.
@@ -101,7 +103,3 @@ def encryption_keys(text: str) -> tuple[str, ...]:
             )
             raise ValueError(message)
     return tuple(keys)
-
-
-def without_password(url: str) -> str:
-    return re.sub(r"^([a-z0-9+]*:/*)?.*@", r"\1***@", url)

@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from tertulia.domain.addresses import without_password
 from tertulia.domain.provider_types import BY_PREFIX
 from tertulia.provider_settings import (
     VARIABLES,
@@ -50,7 +51,6 @@ from tertulia.setting_checks import (
     check_text,
     encryption_keys,
     no_texts,
-    without_password,
 )
 
 PREFIX: Final = "TERTULIA_"

@@ -43,11 +43,18 @@ def api_settings() -> ApiSettings:
 
 
 @pytest.fixture
-async def services(tmp_path: Path, api_settings: ApiSettings) -> AsyncIterator[Services]:
+def provider_settings() -> ProviderSettings:
+    return PROVIDERS
+
+
+@pytest.fixture
+async def services(
+    tmp_path: Path, api_settings: ApiSettings, provider_settings: ProviderSettings
+) -> AsyncIterator[Services]:
     store = await open_sqlite(with_tables(tmp_path / "tertulia.db"))
-    catalogue = build_catalogue(PROVIDERS, MODEL)
+    catalogue = build_catalogue(provider_settings, MODEL)
     providers = StoredProviders(
-        store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, PROVIDERS), NoSignals()
+        store, FernetSecrets([SECRET_KEY], None), ProviderAccounts(catalogue, provider_settings), NoSignals()
     )
     opened = services_over(store, catalogue, api=api_settings, providers=providers)
     yield opened

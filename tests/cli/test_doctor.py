@@ -53,6 +53,17 @@ def test_a_wrong_key_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("data_dir")
+@pytest.mark.parametrize("address", ["http://me:hunter2@127.0.0.1:9/v1", "me:hunter2@127.0.0.1:9", "//me:hun@ter2@/"])
+def test_a_password_in_an_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    result = doctor()
+    assert result.exit_code != 0
+    assert "***@" in result.output
+    assert "ter2" not in result.output
+
+
+@pytest.mark.usefixtures("data_dir")
 def test_the_messages_dialect_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not configured (ANTHROPIC_API_KEY)" in line(doctor(), "anthropic")
     assert "not configured (MOONSHOT_CODING_API_KEY)" in line(doctor(), "moonshot_coding")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tertulia.domain.images import all_loaded, image_bytes
 from tertulia.domain.messages import Base64Image, ImagePart, Message, StoredImage, TextPart, ToolReturnPart, UrlImage
@@ -72,6 +73,14 @@ async def test_what_is_kept_is_bounded_and_what_was_not_used_longest_goes_first(
     assert set(kept.known(["a", "b", "c"])) == {"a", "c"}
     assert (await kept.load(["b"])).keys() == {"b"}
     assert album.asked == ["a", "b", "c", "b"]
+
+
+async def test_what_opens_an_address_to_others_is_not_logged() -> None:
+    url = "https://me:secret@pictures.example/a.png?signature=secret"
+    with capture_logs() as logged:
+        assert await Images(Album()).load([url]) == {url: f"{url} is gone."}
+    assert [line["url"] for line in logged] == ["https://***@pictures.example/a.png?…"]
+    assert "secret" not in repr(logged)
 
 
 def part(url: str) -> ImagePart:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from tertulia.cli.findings import Finding
+from tertulia.domain.addresses import without_login
 from tertulia.domain.errors import ProviderError
 from tertulia.domain.provider_types import PROVIDER_TYPES, ProviderType
 from tertulia.provider_settings import Endpoint, ProviderSettings
@@ -38,7 +39,7 @@ async def _asked(endpoint: Endpoint, settings: ProviderSettings) -> Finding:
     """Ask the endpoint for its models, which costs nothing and needs the key."""
     config = replace(endpoint_config(endpoint, settings), connect_timeout=_TIMEOUT, list_timeout=_TIMEOUT, retries=0)
     adapter = make_adapter(config)
-    where = endpoint.base_url or "its own address"
+    where = without_login(endpoint.base_url) or "its own address"
     try:
         offered = [row.id for row in await adapter.list_models()]
     except ProviderError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from tertulia.domain.addresses import without_login
 from tertulia.domain.models import ProviderCategory
 from tertulia.domain.provider_types import COMPATIBLE, ProviderType
 from tertulia.providers.failures import Subject
@@ -77,10 +78,15 @@ class EndpointConfig:
         for secret in (self.api_key, *(self.options.get(name) for name in _SECRET_OPTIONS), *self.held()):
             if secret is not None and len(secret) >= _LEAST_SECRET:
                 text = text.replace(secret, "…")
-        return _BEARER.sub(r"\1\2…", text)  # tokens that an SDK fetched by itself
+        return _BEARER.sub(r"\1\2…", without_login(text))  # tokens that an SDK fetched by itself
+
+    @property
+    def shown_address(self) -> str:
+        """``base_url`` as it may be told to users of the API."""
+        return without_login(self.base_url)
 
     def subject(self, model: str = "") -> Subject:
-        return Subject(name=self.name, endpoint=self.base_url, key_hint=self.key_hint, model=model)
+        return Subject(name=self.name, endpoint=self.shown_address, key_hint=self.key_hint, model=model)
 
 
 def is_openai(base_url: str) -> bool:

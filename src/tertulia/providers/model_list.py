@@ -117,7 +117,7 @@ class ModelList:
             provider_type=self._config.type.provider_type,
             provider_category=self._config.category,
             endpoint_type=self._config.type.endpoint_type,
-            endpoint=self._config.base_url or None,
+            endpoint=self._config.shown_address or None,
             context_window=told or window,
             window_guessed=not told and known is None,
             max_output_tokens=(row.longest_reply if row is not None else None) or reply,
@@ -156,7 +156,7 @@ class ModelList:
             provider_name=self._config.name,
             provider_type=self._config.type.provider_type,
             endpoint_type=self._config.type.endpoint_type,
-            endpoint=self._config.base_url or None,
+            endpoint=self._config.shown_address or None,
             dimensions=size,
         )
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from tertulia.domain.addresses import without_secrets
 from tertulia.domain.messages import Base64Image
 from tertulia.ports.images import ImageFetcher, ImageUnavailable
 
@@ -63,7 +64,7 @@ class Images:
             async with free:
                 image = await self._fetcher.fetch(url)
         except ImageUnavailable as error:
-            _log.warning("image_not_loaded", url=url, reason=error.message)
+            _log.warning("image_not_loaded", url=without_secrets(url), reason=without_secrets(error.message))
             self._failures[url] = (time.monotonic() + RETRY_SECONDS, error.message)
             while len(self._failures) > FAILURES_KEPT:
                 self._failures.popitem(last=False)
