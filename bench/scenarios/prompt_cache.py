@@ -175,6 +175,7 @@ class _Recorded:
     def __init__(self, adapter: Provider, dialect: str, bodies: list[bytes]) -> None:
         self.name, self.provider_type = adapter.name, adapter.provider_type
         self.check_settings, self.encode, self.card = adapter.check_settings, adapter.encode, adapter.card
+        self.parts_sent = adapter.parts_sent
         self.models, self.embeddings, self.close = adapter.models, adapter.embeddings, adapter.close
         self._dialect = dialect
         self._bodies = bodies

@@ -199,3 +199,13 @@ def test_estimating_loads_no_encoding() -> None:
         "TokenMeter().estimate('m', (), system='hello'); sys.exit('tiktoken' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_replies_each_model_is_counted_what_it_is_sent() -> None:
+    meter = TokenMeter()
+    reply = message("message-1", ReasoningPart("words " * 400), TextPart("yes"), role="assistant")
+    asked = message("message-2", TextPart("and?"))
+    whole = meter.estimate(MODEL, [reply, asked])
+    less = meter.estimate("other/model", [reply, asked], sent=lambda each: each.content[-1:])
+    assert whole - less == 600
+    assert meter.estimate(MODEL, [reply, asked]) == whole

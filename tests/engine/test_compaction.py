@@ -30,7 +30,7 @@ from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.engine.agents import AgentDraft
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.requests import NewMessage, SendRequest
-from tertulia.ports.provider import Finished, ModelRequest, Provider
+from tertulia.ports.provider import Finished, ModelRequest, Provider, ReasoningPiece
 from tertulia.ports.queries import RunQuery, StepQuery
 from tertulia.store.sqlite.store import open_sqlite
 from tests.engine.test_approvals import Talk, ran
@@ -91,6 +91,35 @@ def made(message: Message) -> Compaction:
 
 def failed(events: Sequence[Event]) -> list[Failed]:
     return [event for event in events if isinstance(event, Failed)]
+
+
+# Reasoning that is not sent back
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["it counts", "it does not count"])
+async def test_reasoning_that_is_never_sent_back_takes_no_room(open_world: Open, *, counts: bool) -> None:
+    provider = CountingProvider(8000, counts=counts)
+    thinks = [ReasoningPiece("I wonder about this. " * 2_000), *say("Well.")]
+    async with open_world(provider) as world:
+        agent = (await world.agent()).agent
+        for _ in range(4):
+            provider.scripts.append(thinks)
+            events = await world.send(agent.id, "hi")
+            assert not [event for event in events if isinstance(event, CompactionBegun)]
+        assert not await summaries(world, agent.id)
+        window = await world.services.context_windows.of(agent.id, agent.id)
+        assert window.messages_tokens < 200
+
+
+async def test_reasoning_that_is_sent_back_takes_room(open_world: Open) -> None:
+    provider = CountingProvider(8000)
+    provider.takes_reasoning = True
+    async with open_world(provider) as world:
+        agent = (await world.agent()).agent
+        for _ in range(2):
+            provider.scripts.append([ReasoningPiece("I wonder about this. " * 2_000), *say("Well.")])
+            await world.send(agent.id, "hi")
+        assert await summaries(world, agent.id)
 
 
 # A conversation that goes on for ever

@@ -23,6 +23,7 @@ from tertulia.domain.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from tertulia.domain.messages import Message, Part
 from tertulia.ports.provider import Finished, ModelRequest, ProviderEvent, Retrying, TextPiece
 from tertulia.providers.adapter import Adapter, Call
 from tertulia.providers.endpoint import EndpointConfig
@@ -49,6 +50,9 @@ class Scripted(Adapter):
 
     def encode(self, request: ModelRequest) -> bytes:
         return request.model.encode()
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        raise NotImplementedError
 
     async def attempt(self, call: Call) -> AsyncGenerator[list[ProviderEvent], None]:
         self.calls.append(call)

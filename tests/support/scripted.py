@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from tertulia.domain.errors import ProviderEmptyReply
+from tertulia.domain.messages import Message, Part, ReasoningPart
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.runs import Usage
 from tertulia.ports.provider import Finished, ModelRequest, Provider, ProviderEvent, TextPiece, ToolCallPiece
@@ -59,6 +60,7 @@ class ScriptedProvider:
         self.open = 0
         self.gives_logprobs = False
         self.takes_image_urls = True
+        self.takes_reasoning = False
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
         self.requests.append(request)
@@ -85,6 +87,11 @@ class ScriptedProvider:
 
     def encode(self, request: ModelRequest) -> bytes:
         return msgspec.json.encode({"model": request.model, "system": request.system, "messages": request.messages})
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model
+        said = message.content if message.role != "approval" else ()
+        return [part for part in said if self.takes_reasoning or not isinstance(part, ReasoningPart)]
 
     def card(self, model: str) -> ModelCard:
         return ModelCard(

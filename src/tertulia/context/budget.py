@@ -5,8 +5,8 @@ Only a request that comes close to the window is worth counting, and then in a t
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,10 @@ from tertulia.domain.messages import (
 from tertulia.domain.recent import Recent
 from tertulia.domain.tools import ToolSpec
 
-__all__ = ["TokenMeter", "count_tokens"]
+__all__ = ["Sent", "TokenMeter", "all_parts", "count_tokens"]
+
+Sent: TypeAlias = Callable[[Message], Sequence[Part]]
+"""What of a message goes into a request to the model whose tokens are counted."""
 
 _BYTES_PER_TOKEN: Final = 4
 """In UTF-8; near enough for most languages, as scripts with longer characters have longer tokens in bytes."""
@@ -43,8 +46,16 @@ _NEAR: Final = 0.75
 """The part of the window from which on an estimate is not trusted."""
 
 
+def all_parts(message: Message) -> Sequence[Part]:
+    """What a model may be shown of a message; of a person's answer to an approval, only what came of it."""
+    return () if message.role == "approval" else message.content
+
+
 class TokenMeter:
-    """Estimates of requests, one correction for each model. Made for one thread."""
+    """Estimates of requests, one correction for each model. Made for one thread.
+
+    ``model`` is a handle throughout, and ``sent`` the same for all calls with one: what it says of a message is kept.
+    """
 
     def __init__(self) -> None:
         self._lengths = Recent[int](_KEPT)
@@ -52,14 +63,21 @@ class TokenMeter:
         self._corrections = Recent[float](_MODELS_KEPT)
 
     def estimate(
-        self, model: str, messages: Sequence[Message], *, system: str = "", tools: Sequence[ToolSpec] = ()
+        self,
+        model: str,
+        messages: Sequence[Message],
+        *,
+        sent: Sent = all_parts,
+        system: str = "",
+        tools: Sequence[ToolSpec] = (),
     ) -> int:
-        """The tokens of a request, without counting. ``model`` is a handle."""
+        """The tokens of a request, without counting."""
         known = self._lengths.get
         total = _text_bytes(system) + sum(map(_tool_bytes, tools))
         for message in messages:
-            length = known(message.id)
-            total += self._measured(message) if length is None else length
+            key = _key(model, message)
+            length = known(key)
+            total += self._measured(key, sent(message)) if length is None else length
         return max(1, round(total / _BYTES_PER_TOKEN * self._correction(model)))
 
     def observe(self, model: str, estimated: int, actual: int) -> None:
@@ -77,6 +95,7 @@ class TokenMeter:
         messages: Sequence[Message],
         *,
         window: int,
+        sent: Sent = all_parts,
         system: str = "",
         tools: Sequence[ToolSpec] = (),
     ) -> int:
@@ -84,35 +103,38 @@ class TokenMeter:
 
         For a model whose replies were seen the estimate stands if it is the larger one: its tokens are not ``o200k``'s.
         """
-        estimated = self.estimate(model, messages, system=system, tools=tools)
+        estimated = self.estimate(model, messages, sent=sent, system=system, tools=tools)
         if estimated < window * _NEAR:
             return estimated
-        counted = await asyncio.to_thread(self._count, messages, system, tools)
+        shown = [(_key(model, message), message) for message in messages]
+        counted = await asyncio.to_thread(self._count, shown, sent, system, tools)
         return max(counted, estimated) if self._corrections.get(model) is not None else counted
 
     def _correction(self, model: str) -> float:
         known = self._corrections.get(model)
         return 1.0 if known is None else known
 
-    def _measured(self, message: Message) -> int:
-        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, _visible_parts(message)))
-        self._lengths.put(message.id, length)
+    def _measured(self, key: str, parts: Sequence[Part]) -> int:
+        length = _BYTES_PER_TOKEN * _TOKENS_PER_MESSAGE + sum(map(_part_bytes, parts))
+        self._lengths.put(key, length)
         return length
 
-    def _count(self, messages: Sequence[Message], system: str, tools: Sequence[ToolSpec]) -> int:
+    def _count(
+        self, messages: Sequence[tuple[str, Message]], sent: Sent, system: str, tools: Sequence[ToolSpec]
+    ) -> int:
         total = count_tokens(system) + sum(count_tokens(_tool_text(tool)) for tool in tools)
-        for message in messages:
-            count = self._counts.get(message.id)
+        for key, message in messages:
+            count = self._counts.get(key)
             if count is None:
-                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, _visible_parts(message)))
-                self._counts.put(message.id, count)
+                count = _TOKENS_PER_MESSAGE + sum(map(_part_tokens, sent(message)))
+                self._counts.put(key, count)
             total += count
         return total
 
 
-def _visible_parts(message: Message) -> tuple[Part, ...]:
-    """What a model is shown of a message; of a person's answer to an approval, only what came of it."""
-    return () if message.role == "approval" else message.content
+def _key(model: str, message: Message) -> str:
+    """What is kept of a message under; of replies, each model is sent other parts."""
+    return f"{model} {message.id}" if message.role == "assistant" else message.id
 
 
 def _part_bytes(part: Part) -> int:

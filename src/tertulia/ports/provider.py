@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from tertulia.domain.errors import ProviderError
-from tertulia.domain.messages import Base64Image, Message
+from tertulia.domain.messages import Base64Image, Message, Part
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.runs import Usage
 from tertulia.domain.tools import ToolSpec
@@ -171,6 +171,10 @@ class Provider(Protocol):
 
     def encode(self, request: ModelRequest) -> bytes:
         """The body that ``stream`` would send, for traces and previews: the same bytes for the same request."""
+        ...
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        """What of a message goes into a request to the model, to count its tokens: reasoning mostly does not."""
         ...
 
     def card(self, model: str) -> ModelCard:

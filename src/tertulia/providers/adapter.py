@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from tertulia.domain.errors import ProviderEmptyReply, ProviderError, ProviderMalformedReply
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import (
     Finished,
@@ -121,6 +122,10 @@ class Adapter(ABC):
 
         :raises InvalidArgument: if a setting cannot be expressed.
         """
+
+    @abstractmethod
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        """The parts of a message that ``encode`` sends to the model."""
 
     @abstractmethod
     def attempt(self, call: Call) -> AsyncGenerator[list[ProviderEvent], None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tertulia.context.budget import TokenMeter, count_tokens
+from tertulia.context.budget import TokenMeter, all_parts, count_tokens
 from tertulia.context.compiler import SystemPrompt, system_prompt
 from tertulia.context.summaries import as_shown
 from tertulia.domain.errors import InvalidArgument, NotFound
@@ -18,7 +18,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.engine.system_prompts import refresh
 from tertulia.engine.turn.history import Histories, History
 from tertulia.engine.turn.images import Images
-from tertulia.engine.turn.model_choice import choose
+from tertulia.engine.turn.model_choice import Choice, choose
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Snapshot, Store, Transaction
 from tertulia.ports.tool import Tool
@@ -75,8 +75,9 @@ class ContextWindows:
         prompt = system_prompt(seen.agent, seen.blocks, seen.conversation.wire_id, system.created_at)
         texts = (prompt.instructions, prompt.memory, prompt.metadata, summary or "")
         counts = await asyncio.to_thread(lambda: [count_tokens(text) for text in texts])
+        choice = self._choice(seen)
         return ContextWindow(
-            size=self._window(seen),
+            size=choice.context_window if choice else _window_without_model(seen),
             prompt=prompt,
             instructions_tokens=counts[0],
             memory_tokens=counts[1],
@@ -84,17 +85,21 @@ class ContextWindows:
             summary=summary,
             summary_tokens=counts[3],
             tools=tools,
-            tools_tokens=await _count((), tools),
+            tools_tokens=await _count((), tools, None),
             messages=messages,
-            messages_tokens=await _count(messages, ()),
+            messages_tokens=await _count(messages, (), choice),
             recalled=recalled,
         )
 
-    def _window(self, seen: Snapshot) -> int:
+    def _choice(self, seen: Snapshot) -> Choice | None:
         try:
-            return choose(self._catalogue, seen.agent, seen.conversation, None)[0].context_window
+            return choose(self._catalogue, seen.agent, seen.conversation, None)[0]
         except InvalidArgument:  # its provider is not configured any more
-            return seen.conversation.context_window_limit or seen.agent.context_window_limit or _NO_WINDOW
+            return None
+
+
+def _window_without_model(seen: Snapshot) -> int:
+    return seen.conversation.context_window_limit or seen.agent.context_window_limit or _NO_WINDOW
 
 
 def _look(conversation_id: str, agent_id: str, tx: Transaction) -> tuple[Snapshot, int]:
@@ -112,7 +117,8 @@ def _split_summary(history: History) -> tuple[str | None, tuple[Message, ...]]:
     return "\n\n".join(summaries) or None, tuple(message for message in shown if message.role != "summary")
 
 
-async def _count(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
+async def _count(messages: Sequence[Message], tools: Sequence[ToolSpec], choice: Choice | None) -> int:
     if not messages and not tools:
         return 0
-    return await TokenMeter().measure("", messages, window=0, tools=tools)
+    sent = choice.parts_sent if choice else all_parts
+    return await TokenMeter().measure("", messages, window=0, sent=sent, tools=tools)

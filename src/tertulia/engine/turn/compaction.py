@@ -9,6 +9,7 @@ history shorter is the last: it cannot loop.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -115,16 +116,25 @@ class Compactor:
         """The estimated tokens of a request without its messages."""
         return self.meter.estimate(turn.choice.card.handle, (), system=request.system, tools=request.tools)
 
+    def weight(self, turn: Turn, messages: Sequence[Message]) -> int:
+        """The estimated tokens of messages in a request to the turn's model."""
+        return self.meter.estimate(turn.choice.card.handle, messages, sent=turn.choice.parts_sent)
+
     async def tokens(self, turn: Turn, request: ModelRequest) -> int:
         """The tokens of a request: what the provider counted of the last one and what came since, else an estimate."""
         history, handle = turn.history, turn.choice.card.handle
         measure = history.measure
         if measure is None or measure.model != handle:
             return await self.meter.measure(
-                handle, request.messages, window=self.limit(turn), system=request.system, tools=request.tools
+                handle,
+                request.messages,
+                window=self.limit(turn),
+                sent=turn.choice.parts_sent,
+                system=request.system,
+                tools=request.tools,
             )
-        added = history.since(measure.head)
-        new = self.meter.estimate(handle, added) if added else 0
+        added = history.since(measure.head, handle)
+        new = self.weight(turn, added) if added else 0
         return measure.tokens + self.frame(turn, request) - measure.frame + new
 
     async def make_room(self, turn: Turn, request: ModelRequest, trigger: str, attempt: int, tokens: int) -> bool:
@@ -183,10 +193,10 @@ class Compactor:
 
     async def _view(self, turn: Turn, request: ModelRequest, tokens: int) -> _View:
         """The view, its estimates brought in line with what is known of the whole request."""
-        handle, shown = turn.choice.card.handle, turn.history.in_view()
+        shown = turn.history.in_view()
         weights: list[float] = []
         for start in range(0, len(shown), _SLICE):
-            weights += [self.meter.estimate(handle, (as_shown(each),)) for _, each in shown[start : start + _SLICE]]
+            weights += [self.weight(turn, (as_shown(each),)) for _, each in shown[start : start + _SLICE]]
             await asyncio.sleep(0)  # others are answered meanwhile
         frame = self.frame(turn, request)
         scale = max(1.0, tokens / (frame + sum(weights)))
@@ -209,7 +219,7 @@ class Compactor:
             model=made.model,
         )
         # Under another id, because the meter remembers messages by theirs, and this may not be the last draft.
-        own = self.meter.estimate(turn.choice.card.handle, (replace(as_shown(message), id=new_message_id()),))
+        own = self.weight(turn, (replace(as_shown(message), id=new_message_id()),))
         return replace(
             message,
             compaction=Compaction(

@@ -103,9 +103,9 @@ class History:
         own = zip(range(self.start, self.head), self.messages, strict=True)
         return [*self.pinned, *((position, message) for position, message in own if message.role != "summary")]
 
-    def since(self, position: int) -> list[Message]:
-        """The messages from a position on."""
-        return self._but_summaries(self.messages[max(0, position - self.start) :])
+    def since(self, position: int, model: str) -> list[Message]:
+        """The messages from a position on, as that model is shown them."""
+        return self._without_unseen(model, self._but_summaries(self.messages[max(0, position - self.start) :]))
 
     def hide_images(self, model: str, message_ids: Iterable[str]) -> None:
         """Show the model of this handle the messages without their images, until the history is read again."""
@@ -117,10 +117,7 @@ class History:
 
     def visible_to(self, model: str) -> list[Message]:
         """The history as that model's provider accepts it."""
-        unseen = self.unseen.get(model)
-        if not unseen:
-            return self.visible()
-        return [without_images(message) if message.id in unseen else message for message in self.visible()]
+        return self._without_unseen(model, self.visible())
 
     def visible(self) -> list[Message]:
         """The history as providers accept it. Only what was added since the last time is looked at."""
@@ -136,6 +133,12 @@ class History:
     def open_calls(self) -> list[ToolCallPart]:
         """The calls that wait for their return."""
         return unanswered(self.messages[self._sound :])
+
+    def _without_unseen(self, model: str, messages: list[Message]) -> list[Message]:
+        unseen = self.unseen.get(model)
+        if not unseen:
+            return messages
+        return [without_images(message) if message.id in unseen else message for message in messages]
 
     def _but_summaries(self, messages: list[Message]) -> list[Message]:
         if not self._summaries:

@@ -3,6 +3,7 @@
 Which others stand in where that one cannot answer now, the conversation says, else the agent.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import InvalidArgument
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.provider import Provider
@@ -25,6 +27,10 @@ class Choice:
     card: ModelCard
     settings: ModelSettings | None
     context_window: int
+
+    def parts_sent(self, message: Message) -> Sequence[Part]:
+        """What of a message goes into a request to the model."""
+        return self.provider.parts_sent(self.card.name, message)
 
 
 def choose(

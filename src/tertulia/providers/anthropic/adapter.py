@@ -1,11 +1,13 @@
 """The Messages dialect on the Provider port: Anthropic itself, and servers that speak like it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from tertulia.domain.errors import ProviderError
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import EmbeddingCard, ModelSettings
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.adapter import Call
@@ -49,6 +51,10 @@ class AnthropicProvider(SseAdapter):
         if request.settings is not None:
             check(request.settings, self._habits, longest, self.name)
         return self._encoder.encode(request, (request.settings and request.settings.max_output_tokens) or longest)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model
+        return self._encoder.parts_sent(message)
 
     def path(self, model: str) -> str:
         del model

@@ -119,6 +119,18 @@ class MessagesEncoder:
                 put(message.id, encoded)
             yield encoded
 
+    def parts_sent(self, message: Message) -> tuple[Part, ...]:
+        """All that is encoded of a message."""
+        if message.role == "approval":
+            return ()
+        if message.role != "assistant":
+            return message.content
+        own = self._is_own(message)
+        return tuple(part for part in message.content if self._said(part, own=own) is not None)
+
+    def _is_own(self, message: Message) -> bool:
+        return message.model is not None and message.model.partition("/")[0] in self._writers
+
     def _fragment(self, message: Message) -> bytes:
         """The message as a mark and blocks with commas between them; empty when there is nothing to send."""
         if message.role == "approval":
@@ -126,7 +138,7 @@ class MessagesEncoder:
         if message.tool_returns:
             return fragment(b"R", (_result(part) for part in message.tool_returns))
         if message.role == "assistant":
-            own = message.model is not None and message.model.partition("/")[0] in self._writers
+            own = self._is_own(message)
             return fragment(b"A", (said for part in message.content if (said := self._said(part, own=own)) is not None))
         return fragment(b"U", (block for part in message.content if (block := _block(part)) is not None))
 

@@ -5,12 +5,13 @@ The SDK opens the connection, signs requests and reads the frames of the stream;
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tertulia.domain.errors import ProviderError
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers import failures
@@ -69,6 +70,9 @@ class BedrockProvider(Adapter):
         if request.settings is not None:
             self.check_settings(request.model, request.settings)
         return self._encoder.encode(request)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        return self._encoder.parts_sent(model, message)
 
     async def attempt(self, call: Call) -> AsyncGenerator[list[ProviderEvent], None]:
         connection = await self._connected()

@@ -136,12 +136,24 @@ class ConverseEncoder:
         if message.tool_returns:
             return fragment(b"R", (_result(part, family, images) for part in message.tool_returns))
         if message.role == "assistant":
-            own = bool(family.signs_as) and self._signer(message) == family.signs_as
-            blocks = [block for part in message.content if (block := _said(part, own=own)) is not None]
-            while blocks and "reasoningContent" in blocks[-1]:
-                del blocks[-1]  # reasoning that came to nothing, which is refused at the end of a turn
-            return fragment(b"A", blocks)
+            return fragment(b"A", (block for _, block in self._reply(message, family)))
         return fragment(b"U", (block for part in message.content if (block := _block(part, images)) is not None))
+
+    def parts_sent(self, model: str, message: Message) -> tuple[Part, ...]:
+        """All that is encoded of a message for a model."""
+        if message.role == "approval":
+            return ()
+        if message.role != "assistant":
+            return message.content
+        return tuple(part for part, _ in self._reply(message, self._family_of(model)))
+
+    def _reply(self, message: Message, family: Family) -> list[tuple[Part, Block]]:
+        """What a model said, each block with the part that it is made of."""
+        own = bool(family.signs_as) and self._signer(message) == family.signs_as
+        said = [(part, block) for part in message.content if (block := _said(part, own=own)) is not None]
+        while said and "reasoningContent" in said[-1][1]:
+            del said[-1]  # reasoning that came to nothing, which is refused at the end of a turn
+        return said
 
     def _signer(self, message: Message) -> str:
         """Whose signatures the message holds, of the models of this provider."""

@@ -1,6 +1,7 @@
 """The Gemini dialect on the Provider port: Google's Gemini API, and Vertex AI."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Final
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tertulia.domain.errors import ProviderMalformedReply
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import EmbeddingCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers.adapter import Call
@@ -63,6 +65,10 @@ class GeminiProvider(SseAdapter):
                 request.model, ModelSettings(provider_type=self.provider_type, parallel_tool_calls=False)
             )
         return self._encoder.encode(request)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model
+        return self._encoder.parts_sent(message)
 
     def path(self, model: str) -> str:
         return self._place.generate(model)

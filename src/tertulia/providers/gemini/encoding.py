@@ -155,29 +155,37 @@ class GeminiEncoder:
         if message.tool_returns:
             return b"R" + _NEXT.join(self._result(part, request, older=older) for part in message.tool_returns)
         if message.role == "assistant":
-            own = message.model is not None and message.model.partition("/")[0] in self._writers
-            return fragment(b"A", self._reply(message, own=own, older=older))
+            return fragment(b"A", (block for _, block in self._reply(message, older=older)))
         shown = (self._block(part, request) for part in message.content)
         return fragment(b"U", (block for block in shown if block is not None))
 
-    def _reply(self, message: Message, *, own: bool, older: bool) -> list[Block]:
-        """What a model said. ``own``: one of this provider's."""
-        blocks: list[Block] = []
+    def parts_sent(self, message: Message) -> tuple[Part, ...]:
+        """All that is encoded of a message."""
+        if message.role == "approval":
+            return ()
+        if message.role != "assistant":
+            return message.content
+        return tuple({id(part): part for part, _ in self._reply(message, older=False)}.values())
+
+    def _reply(self, message: Message, *, older: bool) -> list[tuple[Part, Block]]:
+        """What a model said, each block with the part that it is made of."""
+        own = message.model is not None and message.model.partition("/")[0] in self._writers
+        blocks: list[tuple[Part, Block]] = []
         called = False
         for part in message.content:
             match part:
                 case TextPart(text=text, signature=signature):
-                    blocks += _texts(text, signature if own else None)
+                    blocks += ((part, block) for block in _texts(text, signature if own else None))
                 case ReasoningPart(reasoning=thought, signature=str(signature)) if own:
-                    blocks += ({**block, "thought": True} for block in _texts(thought, signature))
+                    blocks += ((part, {**block, "thought": True}) for block in _texts(thought, signature))
                 case ToolCallPart():
                     signature = part.signature if own else None
                     if signature is None and not called and not older:
                         signature = NO_SIGNATURE
                     called = True
-                    blocks.append(_call(part, signature))
+                    blocks.append((part, _call(part, signature)))
                 case NativePart(provider_type=self._provider_type, item=item) if own:
-                    blocks.append(item)
+                    blocks.append((part, item))
                 case _:
                     pass
         return blocks

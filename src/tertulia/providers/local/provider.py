@@ -1,13 +1,15 @@
 """The models that run inside the server, on the Provider port. None is loaded before it is asked something."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
 import structlog
 
 from tertulia.domain.errors import InvalidArgument, ProviderBadRequest, ProviderError, ProviderOverloaded
+from tertulia.domain.images import without_images
+from tertulia.domain.messages import Message, Part, TextPart, ToolCallPart, ToolReturnPart
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.provider_settings import LocalModels
@@ -67,6 +69,11 @@ class LocalProvider:
 
     def encode(self, request: ModelRequest) -> bytes:
         return make_body(request, layout_for(self._find(request.model))).data
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model  # no layout has reasoning in it, or shows an image
+        said = without_images(message).content if message.role != "approval" else ()
+        return [part for part in said if isinstance(part, TextPart | ToolCallPart | ToolReturnPart)]
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ProviderEvent, None]:
         model = self._find(request.model)

@@ -4,12 +4,13 @@ Servers that imitate OpenAI under its name may have no Responses. The first answ
 models that reason are then asked over Chat Completions, too. OpenAI itself is never taken for such a server.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
 from tertulia.domain.errors import ProviderError
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import ModelCard, ModelSettings
 from tertulia.ports.provider import ModelRequest, ProviderEvent
 from tertulia.providers.adapter import Adapter, Call
@@ -43,6 +44,9 @@ class OpenAIProvider(Adapter):
 
     def encode(self, request: ModelRequest) -> bytes:
         return self._of(request.model).encode(request)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        return self._of(model).parts_sent(model, message)
 
     def attempt(self, call: Call) -> AsyncGenerator[list[ProviderEvent], None]:
         return self._that_wrote(call.body).attempt(call)

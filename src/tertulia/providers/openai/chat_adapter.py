@@ -1,11 +1,13 @@
 """The OpenAI Chat Completions dialect on the Provider port: OpenAI itself and everything that speaks like it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from tertulia.domain.errors import ProviderBadRequest, ProviderError
+from tertulia.domain.messages import Message, Part
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers import setting_rules
 from tertulia.providers.adapter import Call
@@ -51,6 +53,10 @@ class OpenAIChatProvider(SseAdapter):
         if request.settings is not None:
             setting_rules.check(request.settings, rules, self.name)
         return self._encoder.encode(request, rules, without=self._unknown)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model
+        return self._encoder.parts_sent(message)
 
     def path(self, model: str) -> str:
         del model

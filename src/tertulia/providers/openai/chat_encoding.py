@@ -9,7 +9,7 @@ What has no place in the dialect is settled here:
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from string import ascii_letters, digits
 from typing import Any, Final
@@ -22,6 +22,7 @@ from tertulia.domain.messages import (
     ImagePart,
     Message,
     NativePart,
+    Part,
     ReasoningPart,
     TextPart,
     ToolCallPart,
@@ -124,28 +125,46 @@ class ChatEncoder:
             encoded["name"] = _name(message.name)
         return _encode(encoded)
 
+    def parts_sent(self, message: Message) -> tuple[Part, ...]:
+        """All that is encoded of a message."""
+        if message.role == "approval":
+            return ()
+        if message.role != "assistant":
+            return message.content
+        said = tuple(part for part in message.content if isinstance(part, TextPart | ToolCallPart))
+        if not any(isinstance(part, ToolCallPart) or part.text for part in said):
+            return ()
+        return (*self._reasoning_parts(message), *said)
+
     def _reply(self, message: Message) -> bytes:
-        text = "\n".join(part.text for part in message.content if isinstance(part, TextPart))
-        calls = message.tool_calls
-        if not text and not calls:
+        parts = self.parts_sent(message)
+        if not parts:
             return b""
-        encoded: dict[str, Any] = {"role": "assistant", "content": text or None, **self._reasoning(message)}
+        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))
+        calls = message.tool_calls
+        encoded: dict[str, Any] = {"role": "assistant", "content": text or None, **self._reasoning(parts)}
         if calls:
             encoded["tool_calls"] = [self._call(call) for call in calls]
         return _encode(encoded)
 
-    def _reasoning(self, message: Message) -> dict[str, Any]:
-        """The reasoning before a reply, as the server wants it back."""
+    def _reasoning_parts(self, message: Message) -> Sequence[Part]:
+        """What the server wants back of the reasoning before a reply, if it wrote it."""
         how = self._quirks.reasoning_back
-        own = message.model is not None and message.model.partition("/")[0] in self._writers
-        if how == "details" and own:
-            items = [part.item for part in message.content if isinstance(part, NativePart) and _DETAILS in part.item]
-            return {_DETAILS: items[0][_DETAILS]} if items else {}
-        if how in {"content", "always"}:
-            parts = (part.reasoning for part in message.content if isinstance(part, ReasoningPart) and own)
-            reasoning = "".join(parts) or (_NO_REASONING if how == "always" else "")
-            return {"reasoning_content": reasoning} if reasoning else {}
-        return {}
+        if how == "no" or message.model is None or message.model.partition("/")[0] not in self._writers:
+            return []
+        if how == "details":
+            return [part for part in message.content if isinstance(part, NativePart) and _DETAILS in part.item][:1]
+        return [part for part in message.content if isinstance(part, ReasoningPart)]
+
+    def _reasoning(self, parts: Sequence[Part]) -> dict[str, Any]:
+        """The reasoning among the parts, as the server wants it back."""
+        for part in parts:
+            if isinstance(part, NativePart):
+                return {_DETAILS: part.item[_DETAILS]}
+        reasoning = "".join(part.reasoning for part in parts if isinstance(part, ReasoningPart))
+        if not reasoning and self._quirks.reasoning_back == "always":
+            reasoning = _NO_REASONING
+        return {"reasoning_content": reasoning} if reasoning else {}
 
     def _call(self, call: ToolCallPart) -> dict[str, Any]:
         return {

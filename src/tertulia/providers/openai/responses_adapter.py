@@ -1,8 +1,10 @@
 """The Responses dialect on the Provider port: OpenAI's models that reason."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tertulia.domain.errors import ProviderError
+from tertulia.domain.messages import Message, Part
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.provider import ModelRequest
 from tertulia.providers.adapter import Call
@@ -42,6 +44,10 @@ class ResponsesProvider(SseAdapter):
         if request.settings is not None:
             self.check_settings(request.model, request.settings)
         return self._encoder.encode(request)
+
+    def parts_sent(self, model: str, message: Message) -> Sequence[Part]:
+        del model
+        return self._encoder.parts_sent(message)
 
     def path(self, model: str) -> str:
         del model

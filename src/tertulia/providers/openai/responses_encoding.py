@@ -109,19 +109,24 @@ class ResponsesEncoder:
         if message.tool_returns:
             return [_output(part) for part in message.tool_returns]
         if message.role == "assistant":
-            # What followed the reasoning of a reply that was cut off was another item than the one that can go back.
-            writer = (message.model or "").partition("/")[0]
-            own = writer in self._writers and not message.partial
-            return _followed(self._said(message.content, own=own))
+            return [item for _, item in self._said(message)]
         role = "developer" if message.role == "system" else "user"
         content = [shown for part in message.content if (shown := _item(part)) is not None]
         return [{"type": "message", "role": role, "content": content}] if content else []
 
-    def _said(self, parts: Sequence[Part], *, own: bool) -> list[Item]:
-        """The items of a reply. ``own``: this provider wrote it."""
-        items: list[Item] = []
+    def parts_sent(self, message: Message) -> tuple[Part, ...]:
+        """All that is encoded of a message."""
+        if message.role == "approval":
+            return ()
+        return tuple(part for part, _ in self._said(message)) if message.role == "assistant" else message.content
+
+    def _said(self, message: Message) -> list[tuple[Part, Item]]:
+        """The items of a reply, each with the part that it is made of."""
+        # What followed the reasoning of a reply that was cut off was another item than the one that can go back.
+        own = (message.model or "").partition("/")[0] in self._writers and not message.partial
+        items: list[tuple[Part, Item]] = []
         phase: str | None = None
-        for part in parts:
+        for part in message.content:
             match part:
                 case TextPart(text=text) if text:
                     said: Item = {
@@ -129,19 +134,19 @@ class ResponsesEncoder:
                         "role": "assistant",
                         "content": [{"type": "output_text", "text": text, "annotations": []}],
                     }
-                    items.append({**said, "phase": phase} if phase is not None else said)
+                    items.append((part, {**said, "phase": phase} if phase is not None else said))
                 case ToolCallPart():
-                    items.append(_call(part))
+                    items.append((part, _call(part)))
                 case NativePart(provider_type=provider_type, item=item) if own and provider_type == self._provider_type:
                     if item.get("type") == "message":
                         phase = item.get("phase")
                     elif _goes_back(item):
-                        items.append(item)
+                        items.append((part, item))
                 case SummarizedReasoningPart(encrypted_content=str()) if own:
-                    items.append(_summarized(part))
+                    items.append((part, _summarized(part)))
                 case _:
                     pass
-        return items
+        return _followed(items)
 
     def _rest(self, request: ModelRequest) -> Item:
         """What depends on no message."""
@@ -173,10 +178,10 @@ def _joined(items: list[Item]) -> bytes:
     return b",".join(map(_encode, items))
 
 
-def _followed(items: list[Item]) -> list[Item]:
+def _followed(items: list[tuple[Part, Item]]) -> list[tuple[Part, Item]]:
     """Without the reasoning at the end, which led to nothing: reasoning without the item after it is refused."""
     end = len(items)
-    while end and items[end - 1]["type"] == "reasoning":
+    while end and items[end - 1][1]["type"] == "reasoning":
         end -= 1
     return items[:end]
 
