@@ -73,8 +73,7 @@ def image_bytes(
 def remote_images(message: Message) -> Iterator[str]:
     """The addresses of a message's images that somebody has to fetch, those of its tool returns among them."""
     for part in message.content:
-        pieces = part.content if isinstance(part, ToolReturnPart) else (part,)
-        for piece in pieces:
+        for piece in _pieces(part):
             if isinstance(piece, ImagePart) and isinstance(piece.source, UrlImage):
                 url = piece.source.url
                 if _embedded(url) is None:
@@ -92,11 +91,14 @@ def is_address(source: UrlImage | Base64Image | StoredImage) -> bool:
 
 
 def has_image(message: Message) -> bool:
-    return any(
-        isinstance(piece, ImagePart)
-        for part in message.content
-        for piece in (part.content if isinstance(part, ToolReturnPart) else (part,))
-    )
+    return any(isinstance(piece, ImagePart) for part in message.content for piece in _pieces(part))
+
+
+def _pieces(part: Part) -> tuple[Part, ...]:
+    """The part, or what a tool returned; a plain text, of whatever length, has no pieces."""
+    if not isinstance(part, ToolReturnPart):
+        return (part,)
+    return () if isinstance(part.content, str) else part.content
 
 
 def without_images(message: Message) -> Message:
