@@ -14,8 +14,8 @@ _INTRODUCTION = """\
 # Compatibility
 
 Tertulia speaks the Letta V1 REST API as the Python package `letta-client` 1.12.1 calls it. This page says what holds:
-each line of the tables below has a test of the same id in `tests/conformance`, where the unmodified SDK drives a real
-server process. Every reply these tests get is checked against the SDK's schemas as well: a field that is unknown,
+each line of the tables below has a test of the same id in `tests/conformance`, in which the unmodified SDK drives a
+real server process. Every reply these tests get is checked against the SDK's schemas as well: a field that is unknown,
 absent or of another type fails the test, whatever the test is about, and so does a stream whose frames are out of
 order.
 
@@ -24,9 +24,9 @@ This page is written by `python -m tests.conformance.make_docs`; edit `tests/con
 ## What to know as a user of the SDK
 
 - Iterate over messages with `order="asc"`. In message lists `before` means older and `after` newer than the named
-  message, whatever the order, because clients rely on both; the SDK's automatic iteration goes on with `after`, which
-  with `order="desc"` would turn back. To read newest first, page with `before` yourself. Every other list goes on in
-  its sort order, as the SDK expects.
+  message, whatever the order, because clients rely on both; the SDK's automatic iteration continues with `after`,
+  which with `order="desc"` would turn back. To read newest first, page with `before` yourself. Every other list
+  continues in its sort order, as the SDK expects.
 - The SDK's `conversations.messages.create` always returns a stream object. For `streaming=False` read the reply through
   `client.conversations.messages.with_raw_response.create(…).http_response.read()`, or use `agents.messages.create`.
 - A timestamp is RFC 3339 with microseconds and `Z`; a message's `date` is `2026-11-21T15:12:35+00:00`.
@@ -35,31 +35,32 @@ This page is written by `python -m tests.conformance.make_docs`; edit `tests/con
 
 ## What we add to the API
 
-A client that knows nothing of these sees no difference.
+A client that does not know of these sees no difference.
 
-- **A message to a conversation that is answering another one.** It is refused with 409 unless the request or the agent
-  says otherwise: with the header `X-Tertulia-Busy` or the field `busy_policy` of the body (in the SDK
-  `extra_body={"busy_policy": "enqueue"}`), or `busy_policy` of the agent, each `reject`, `enqueue`, `interrupt` or
+- **A message to a busy conversation**, one that is still answering another message. It is refused with 409 unless the
+  request or the agent says otherwise: with the header `X-Tertulia-Busy` or the field `busy_policy` of the body (in the
+  SDK `extra_body={"busy_policy": "enqueue"}`), or `busy_policy` of the agent, each `reject`, `enqueue`, `interrupt` or
   `rollback`. `enqueue` waits its turn (`TERTULIA_QUEUE_LIMIT` messages may), `interrupt` cancels the running run and
   keeps what it said so far, `rollback` cancels it and takes back what it added. The body goes before the header, both
   before the agent. A run that waits has the status `created`.
 - **Fallback models.** `fallback_models`, a list of handles, of an agent or a conversation (in the SDK
-  `extra_body={"fallback_models": ["openai/gpt-4o-mini"]}`): they are asked in order where the model is overloaded,
-  rate limited or out of reach before it said anything. The conversation's go before the agent's. `model` of a step and
+  `extra_body={"fallback_models": ["openai/gpt-4o-mini"]}`): they are asked in order if the model is overloaded,
+  rate limited or unreachable before it said anything. The conversation's override the agent's. `model` of a step and
   of a message is the one that answered.
-- **Runs that are gone on with.** Where a server died or was stopped under a run, its stream has an `event_message` of
-  the `event_type` `resumed`, and frame numbers leave out 1,000; [api](api.md) says which frames are void then.
-- **Failed tries.** A step and its trace have `failed_tries` where a call of a model failed and was made again: `model`,
-  `error_type`, `message`, `detail`, and `delay`, the seconds until the same model was asked again, or null where the
-  next one was.
-- **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists the calls that wait for an answer.
-  They count as denied when a message comes later than `TERTULIA_APPROVAL_DEADLINE`.
+- **Resumed runs.** If a run's server died or was stopped, its stream has an `event_message` of the `event_type`
+  `resumed`, and frame numbers skip 1,000; [the API page](api.md#retries-otids-and-resumed-runs) says
+  which frames are void.
+- **Failed tries.** A step and its trace have `failed_tries` if a model call failed and was retried: `model`,
+  `error_type`, `message`, `detail`, and `delay`, the seconds until the same model was retried, or null if the next one
+  was asked.
+- **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists them. They count as denied
+  when a message arrives later than `TERTULIA_APPROVAL_DEADLINE`.
 - **Compaction can be undone.** `POST /v1/conversations/{conversation_id}/compact/undo` shows the model again what the
   last compaction took out of its view; what was said since stays. `compaction_stats` also say `mode`, `method` (a
   model, pieces, or excerpts without a model), `model`, `failure` and `summarizer_tokens`.
-  `TERTULIA_COMPACTION_THRESHOLD` says from which part of the window on older messages are summarised.
-- **What is not to be repeated says so.** The official SDKs repeat requests that failed with 409 or 5xx. Where a
-  repetition would be a second message, or meet the same answer, the reply carries `x-should-retry: false`.
+  `TERTULIA_COMPACTION_THRESHOLD` is the fraction of the window at which older messages are summarised.
+- **Responses say what must not be retried.** The official SDKs retry requests that failed with 409 or 5xx. If a retry
+  would be a second message, or get the same answer, the response carries `x-should-retry: false`.
 - **Browsers.** A server without a key answers only to names of its own machine, and takes nothing from pages of other
   origins (`TERTULIA_ALLOWED_HOSTS`, `TERTULIA_CORS_ORIGINS`).
 - **Search in conversations.** `POST /v1/conversations/search` with `query` and, if wanted, `agent_id`,
@@ -69,9 +70,9 @@ A client that knows nothing of these sees no difference.
 - **Callbacks** of `agents.messages.create_async` are signed: `X-Tertulia-Signature: t=<seconds>,v1=<hex>` is the
   HMAC-SHA256 of `<t>.<body>` with the server's `TERTULIA_API_KEY`, or without one the contents of `callback.key` in
   the data directory. The body has `run_id`, `agent_id`, `conversation_id`, `status`, `stop_reason`, `completed_at`,
-  `error` and `metadata`. Five tries are made in about two and a half minutes; the run's `callback_…` fields tell how
-  it went.
-- **Streams are kept** for `TERTULIA_EVENT_RETENTION`; going on with an older one is 410. Messages are kept.
+  `error` and `metadata`. Five attempts are made in about two and a half minutes; the run's `callback_…` fields show
+  the outcome.
+- **Streams are kept** for `TERTULIA_EVENT_RETENTION`; resuming an older one is 410. Messages are kept.
 - **Stored providers.** `/v1/providers/` has the paths and shapes of Letta's API reference. `api_key` is needed only
   where a provider's public address is used, and may be left out of a change. `base_url` may be an address of the
   server's own network: whoever has the server's key is trusted with what it can reach, and checks show nothing of an

@@ -352,5 +352,5 @@ async def test_the_counts_of_the_cache_are_told(endpoint: BedrockEndpoint) -> No
 
 async def test_an_access_key_that_cannot_be_one_is_told_before_anybody_is_asked(server: RawServer) -> None:
     found = await failure(server.url, ProviderAuthenticationError, options={"access_key": "AK\r\nX-Evil: 1"})
-    assert "holds characters that no key has" in found.message
+    assert "contains characters that no key has" in found.message
     assert not server.requests

@@ -250,7 +250,7 @@ class Runs:
         if begun.id == run.id:
             return begun
         if await self._executor.let_go(begun.id):
-            return await self._send(request)  # it is not to be read any more, and may be gone on with
+            return await self._send(request)  # it is not to be read any more, and may be resumed
         await self.attach(begun)
         return begun
 

@@ -162,6 +162,6 @@ def _base_url(account: ProviderAccount, row: ProviderType, settings: ProviderSet
     own = settings.base_urls.get(row.name) or row.base_url or ""
     if not own and not set(row.url_variables).isdisjoint(row.needs):
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' has no address of its own: give base_url.",
+            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' has no public address: set base_url.",
         )
     return own

@@ -42,7 +42,7 @@ async def _not_too_deep(provider: str) -> AsyncGenerator[None]:
     try:
         yield
     except RecursionError as error:
-        raise ProviderMalformedReply(f"{provider} sent something that is nested too deeply.") from error
+        raise ProviderMalformedReply(f"{provider} sent something nested too deeply.") from error
 
 
 def _under_own_name(event: ProviderEvent, names: Mapping[str, str]) -> ProviderEvent:

@@ -55,7 +55,7 @@ def quota_used_up(subject: Subject, detail: str, wait: float | None = None) -> P
 
 def rate_limited(subject: Subject, detail: str, wait: float | None = None) -> ProviderRateLimited:
     return ProviderRateLimited(
-        f"{subject.name} gets too many requests. Wait a little and try again.", detail=detail, retry_after=wait
+        f"{subject.name} got too many requests. Wait a little and try again.", detail=detail, retry_after=wait
     )
 
 
@@ -67,7 +67,7 @@ def overloaded(subject: Subject, detail: str, wait: float | None = None) -> Prov
 
 def timed_out(subject: Subject, detail: str, *, started: bool = False) -> ProviderTimeout:
     """``started``: part of the reply had already come."""
-    what = "stopped in the middle of its reply, and did not go on" if started else "did not answer"
+    what = "stopped in the middle of its reply and did not continue" if started else "did not answer"
     return ProviderTimeout(f"{subject.name} {what} in time. Try again.", detail=detail)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tertulia.domain.errors import InvalidArgument, StoreUnavailable
 
-# A mistake of ours in a statement or its data, as opposed to what befell the database.
+# A mistake of ours in a statement or its data, as opposed to a failure of the database.
 _MISTAKES: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.NotSupportedError)
 
 MAKE_ROOM: Final = "Make room on its disk: the server goes on by itself as soon as there is some."

@@ -89,58 +89,52 @@ class Instruments:
 
         self.requests = self._counts("http_requests", "Requests that were answered.", ("method", "route", "status"))
         self.request_seconds = self._spreads(
-            "http_request_seconds", "From a request to the beginning of its reply.", ("method", "route"), QUICK
+            "http_request_seconds", "From a request to the start of its response.", ("method", "route"), QUICK
         )
-        self.requests_open = self._gauge("http_requests_open", "Requests that are being answered, streams among them.")
+        self.requests_open = self._gauge("http_requests_open", "Requests being answered, streams included.")
 
-        self.runs_started = self._count("runs_started", "Runs that began here.")
-        self.runs_resumed = self._count("runs_resumed", "Runs begun elsewhere or before that were gone on with here.")
+        self.runs_started = self._count("runs_started", "Runs started here.")
+        self.runs_resumed = self._count("runs_resumed", "Runs started elsewhere or earlier and resumed here.")
         self.runs_ended = self._counts("runs_ended", "Runs that ended here.", ("stop_reason",))
-        self.runs_taken_over = self._count("runs_taken_over", "Runs taken over from workers that were gone.")
-        self.runs_lost = self._count("runs_lost", "Runs that other workers took from this one.")
-        self.runs_active = self._gauge("runs_active", "Runs that this worker answers.")
+        self.runs_taken_over = self._count("runs_taken_over", "Runs taken over from dead workers.")
+        self.runs_lost = self._count("runs_lost", "Runs that other workers took over from this one.")
+        self.runs_active = self._gauge("runs_active", "Runs that this worker is answering.")
         self.runs_waiting = self._gauge(
-            "runs_waiting", "Runs in the queues of all conversations, the same at every worker."
+            "runs_waiting", "Runs queued in all conversations; every worker reports the same figure."
         )
-        self.run_seconds = self._spread("run_seconds", "From a run's beginning to its end.", SLOW)
-        self.step_seconds = self._spread("step_seconds", "A model's call and the tools it asked for.", SLOW)
+        self.run_seconds = self._spread("run_seconds", "From a run's start to its end.", SLOW)
+        self.step_seconds = self._spread("step_seconds", "A model call and the tools it asked for.", SLOW)
 
         self.model_seconds = self._spreads(
-            "model_call_seconds", "From a model's request to the end of its reply, or to its failure.", model, SLOW
+            "model_call_seconds", "From a model request to the end of its reply, or its failure.", model, SLOW
         )
         self.first_token_seconds = self._spreads(
-            "model_first_token_seconds", "From a model's request to the first piece of its reply.", model, SLOW
+            "model_first_token_seconds", "From a model request to the first token of its reply.", model, SLOW
         )
         self.tokens = self._counts(
             "model_tokens",
             "Tokens as the provider counted them. cached and cache_write are part of input, reasoning of output.",
             (*model, "kind"),
         )
-        self.model_errors = self._counts(
-            "model_errors", "Calls of models that failed, those that were made again among them.", failure
-        )
-        self.model_retries = self._counts("model_retries", "Calls of models that were made again.", failure)
+        self.model_errors = self._counts("model_errors", "Model calls that failed, retried ones included.", failure)
+        self.model_retries = self._counts("model_retries", "Model calls that were retried.", failure)
         self.tool_seconds = self._spreads("tool_call_seconds", "Calls of the server's own tools.", ("tool",), SLOW)
-        self.tool_errors = self._counts("tool_errors", "Calls of them that failed.", ("tool",))
+        self.tool_errors = self._counts("tool_errors", "Calls of the server's own tools that failed.", ("tool",))
 
-        self.events_stored = self._count("events_stored", "Events of live runs that were stored while the run went on.")
-        self.flush_seconds = self._spread("event_flush_seconds", "Storing the events that had gathered.", QUICK)
-        self.flush_failures = self._count("event_flush_failures", "Times that they could not be stored.")
-        self.event_lag_seconds = self._gauge(
-            "event_lag_seconds", "How long the oldest event that is not stored yet has waited."
-        )
+        self.events_stored = self._count("events_stored", "Events stored while their run was in progress.")
+        self.flush_seconds = self._spread("event_flush_seconds", "Storing a batch of events.", QUICK)
+        self.flush_failures = self._count("event_flush_failures", "Batches of events that could not be stored.")
+        self.event_lag_seconds = self._gauge("event_lag_seconds", "How long the oldest unstored event has waited.")
 
-        self.database_up = self._gauge("database_up", "1 if the database answered when the figures were asked for.")
+        self.database_up = self._gauge("database_up", "1 if the database answered when the metrics were collected.")
         self.pool_size = self._gauge("pool_size", "Connections to the database that may be open.")
         self.pool_in_use = self._gauge("pool_in_use", "Connections to the database that are busy.")
-        self.pool_waiting = self._gauge("pool_waiting", "Works that wait for a connection.")
+        self.pool_waiting = self._gauge("pool_waiting", "Transactions waiting for a connection.")
         self.loop_lag_seconds = self._spread(
-            "event_loop_lag_seconds", "How late the event loop was, looked at every second.", QUICK
+            "event_loop_lag_seconds", "How late the event loop was, sampled every second.", QUICK
         )
-        self.connections_open = self._gauge(
-            "http_connections_open", "Connections of clients that are open, idle ones among them."
-        )
-        self.tasks = self._gauge("tasks", "Tasks of the event loop, those that wait among them.")
+        self.connections_open = self._gauge("http_connections_open", "Open client connections, idle ones included.")
+        self.tasks = self._gauge("tasks", "Tasks on the event loop, waiting ones included.")
         self.threads = self._gauge("threads", "Threads of the process.")
         self.build = self._family(GaugeMetricFamily, "build", "Always 1; the label says which version.", ("version",))
 

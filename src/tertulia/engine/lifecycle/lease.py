@@ -1,4 +1,4 @@
-"""The lease of this process on the runs it answers, kept up by a sign of life in the database.
+"""The lease of this process on the runs it answers, kept up by a heartbeat in the database.
 
 When it is over the runs are taken over by whoever looks first, under a higher fencing token, and nothing of the old
 worker's is stored any more.
@@ -18,7 +18,7 @@ from tertulia.ports.store import Store, Transaction
 _log = structlog.get_logger(__name__)
 
 CLAIMS = 100
-"""The most runs that are taken over at once, which leaves time for signs of life."""
+"""The most runs that are taken over at once, which leaves time for heartbeats."""
 
 _SIGNS = 3
 """How many signs of life a lease lasts."""

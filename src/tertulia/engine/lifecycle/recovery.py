@@ -1,4 +1,4 @@
-"""Going on with a run whose worker died or was stopped: what is stored of it says where it was.
+"""Resuming a run whose worker died or was stopped: what is stored of it says where it was.
 
 A reply that was on its way is asked for again. Of its calls without a return, one whose tool was about to run and must
 not run twice gets a return that says it was interrupted; the others are run.
@@ -94,7 +94,7 @@ def cut_off(run: Run, left: Left) -> Run:
 
 
 def cause_of_death(run: Run) -> str | None:
-    """What too many workers died of; None if the run is to be gone on with."""
+    """What the run was doing when too many workers died; None if the run is to be resumed."""
     return next((what for what, times in (run.cuts or {}).items() if times >= MAX_CUTS), None)
 
 

@@ -1,6 +1,6 @@
 """The worker that this process is: it keeps up its lease, and takes over the runs of those who lost theirs.
 
-A worker that finds its own lease over lets go of everything and begins anew under another name.
+A worker that finds its own lease over drops everything and starts over under another name.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Worker:
         signals.subscribe("workers", self._on_leaving)
 
     async def start(self) -> None:
-        """Take part: from here on runs may begin. What the last process left is gone on with.
+        """Take part: from here on runs may begin. What the last process left is resumed.
 
         :raises StoreUnavailable: if the store cannot be reached.
         """

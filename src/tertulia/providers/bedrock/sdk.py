@@ -216,7 +216,7 @@ class Connection:
             client: _Client = await self._open.enter_async_context(making)
         except ValueError as error:  # what the SDK says of AWS_ENDPOINT_URL and the like
             raise ProviderBadRequest(
-                f"The address of {config.name} is none: {error}", detail=f"{type(error).__name__}: {error}"
+                f"The address of {config.name} is invalid: {error}", detail=f"{type(error).__name__}: {error}"
             ) from error
         _hand_over_bodies(client.meta.events)
         if token is not None:
@@ -309,7 +309,9 @@ def _failure_below(error: Exception, detail: str, subject: Subject, *, started: 
         return failures.timed_out(subject, detail, started=started)
     if isinstance(error, ResponseParserError | ParserError | UnicodeDecodeError):
         if started:
-            return ProviderMalformedReply(f"{subject.name} sent something that is no event of a reply.", detail=detail)
+            return ProviderMalformedReply(
+                f"{subject.name} sent something that is not an event of a reply.", detail=detail
+            )
         return ProviderMalformedReply(
             f"What {subject.name} sends from {subject.endpoint} is not a Converse stream: check its base URL.",
             detail=detail,

@@ -125,7 +125,7 @@ def _account(text: str, config: EndpointConfig) -> dict[str, Any]:
         account = msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise ProviderAuthenticationError(
-            f"The key of {config.name} begins like the JSON of a service account and is none: {error}.",
+            f"The key of {config.name} looks like the JSON of a service account but is not: {error}.",
         ) from error
     # Other files of credentials can name commands to run and addresses to ask.
     if account.get("type") != "service_account":

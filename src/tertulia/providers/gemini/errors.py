@@ -148,7 +148,7 @@ def _error_of_words(report: _Report, subject: Subject) -> ProviderError | None:
     if report.status in {"INVALID_ARGUMENT", "OUT_OF_RANGE", "TOO_LARGE"} and _TOO_LONG.search(detail):
         return _context_error(report, subject)
     if report.status == "FAILED_PRECONDITION" and _WRONG_PLACE.search(detail):
-        return ProviderPermissionError(f"{name} does not serve the place this server is in.", detail=detail)
+        return ProviderPermissionError(f"{name} does not serve the region this server is in.", detail=detail)
     used_up = report.status == "RESOURCE_EXHAUSTED" and (report.of_a_day or _NONE_AT_ALL.search(detail))
     if used_up or _NO_CREDIT.search(report.words):
         return failures.quota_used_up(subject, detail, report.retry_after)

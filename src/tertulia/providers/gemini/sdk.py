@@ -128,7 +128,7 @@ class Connection:
         request.data = content
         request.headers.update(headers)
         if not self._has_key:
-            # The SDK takes one from the environment, which is the Gemini API's and no business of anybody else's.
+            # The SDK takes one from the environment, which belongs to the Gemini API and must not reach anybody else.
             request.headers.pop("x-goog-api-key", None)
         return (await self._api._async_request(request, stream=True)).response_stream  # noqa: SLF001  see above
 
@@ -169,7 +169,7 @@ def _credentials(place: Place, config: EndpointConfig) -> dict[str, Any]:
     except (GoogleAuthError, ValueError, OSError) as error:
         what = "key of a service account" if place.file is None else f"file of credentials at {place.file}"
         raise ProviderAuthenticationError(f"{config.name} has no usable {what}: {error}") from error
-    # Told a project, the SDK looks for the credentials of the machine, which are no business of other hosts.
+    # Told a project, the SDK looks for the credentials of the machine, which must not reach other hosts.
     return named if place.is_google else {}
 
 

@@ -277,9 +277,9 @@ class ReplyReader:
     def _failure(self, reason: str) -> ProviderError | None:
         name, detail = self._subject.name, str(self._about.get("finishMessage") or reason)
         if reason in _FAILURES:
-            return UnusableReply(f"{name} broke off: {_FAILURES[reason]}. Try again.", detail=detail)
+            return UnusableReply(f"{name} interrupted its reply: {_FAILURES[reason]}. Try again.", detail=detail)
         if reason == "MISSING_THOUGHT_SIGNATURE":
-            return ProviderBadRequest(f"{name} misses a thought signature in the history.", detail=detail)
+            return ProviderBadRequest(f"{name} requires a thought signature that the history lacks.", detail=detail)
         if reason == "PUP_LIMITED_DISABLED":
             return ProviderPermissionError(f"{name} has limited or disabled this account.", detail=detail)
         return None

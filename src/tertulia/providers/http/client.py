@@ -96,7 +96,7 @@ def check_key(config: EndpointConfig, key: str | None) -> None:
     """:raises ProviderAuthenticationError: if the key cannot go into a header."""
     if key is not None and not (key.isascii() and key.isprintable()):
         raise ProviderAuthenticationError(
-            f"The API key for {config.name} holds characters that no key has, perhaps from copying it. "
+            f"The API key for {config.name} contains characters that no key has, perhaps from copying it. "
             f"{config.key_hint}",
         )
 

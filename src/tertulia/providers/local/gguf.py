@@ -92,7 +92,7 @@ def _skip(file: BinaryIO, of: int, length: int) -> None:
 
 def _code(file: BinaryIO, kind: int) -> str:
     if kind not in _SCALARS:
-        raise NotGguf(f"{Path(file.name).name} is damaged: it holds a value of an unknown kind")
+        raise NotGguf(f"{Path(file.name).name} is damaged: it contains a value of an unknown type")
     return _SCALARS[kind]
 
 

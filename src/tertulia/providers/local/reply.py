@@ -72,7 +72,7 @@ class ReplyReader:
             chunk = _decoder.decode(data)
         except msgspec.DecodeError as error:
             raise ProviderMalformedReply(
-                "The local model's runtime sent what is no reply.", detail=str(error)
+                "The local model's runtime sent something that is not a reply.", detail=str(error)
             ) from error
         if chunk.error is not None:
             raise self._failure(chunk.error)

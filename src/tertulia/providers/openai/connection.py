@@ -34,6 +34,6 @@ def _headers(config: EndpointConfig) -> Mapping[str, str]:
     if config.type.dialect == "azure" and config.api_key is not None:
         return {"api-key": config.api_key}  # Azure takes tokens alone in the usual one
     headers = {"Authorization": f"Bearer {config.api_key or NO_KEY}"}
-    if urlsplit(config.base_url).hostname == _HOST:  # they are no business of anybody else's
+    if urlsplit(config.base_url).hostname == _HOST:  # they must not reach anybody else
         headers |= {header: config.options[option] for option, header in _CHARGED if option in config.options}
     return headers

@@ -1,7 +1,7 @@
 """Copies everything from one database into an empty one, and checks that it arrived; neither knows the other's kind.
 
 Tables go one after the other, so that no row comes before one that it refers to, and each in the order of its primary
-key. With every batch the target stores how far it has got, so a copy that was killed is gone on with by asking for the
+key. With every batch the target stores how far it has got, so a copy that was killed is resumed by asking for the
 same one again. Until everything is checked, ``COPYING`` stands where the target keeps the revision of its schema, and
 no server opens it.
 

@@ -299,7 +299,7 @@ class PostgresStore:
 
 
 def _code(work: Callable[..., Any]) -> CodeType | type:
-    """What tells works apart that do the same: lambdas and partials are made anew each time."""
+    """What tells works apart that do the same: lambdas and partials are new objects each time."""
     function = getattr(work, "func", work)
     code: CodeType | None = getattr(function, "__code__", None)
     return code or cast("type", type(function))
