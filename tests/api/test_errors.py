@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from tertulia.api import errors
 from tertulia.api.deps import ApiSettings, Services
-from tertulia.api.parsing import parsed_json
+from tertulia.api.parsing import parse_json
 from tertulia.domain import errors as domain
 
 EXPECTED: dict[type[domain.TertuliaError], int] = {
@@ -162,7 +162,7 @@ async def test_a_body_that_is_no_json_object_is_refused_and_why(
 
 def test_a_body_nested_too_deeply_is_not_json_for_us() -> None:
     with pytest.raises(json.JSONDecodeError, match="nested too deeply"):
-        parsed_json(b"[" * 100_000)
+        parse_json(b"[" * 100_000)
 
 
 async def test_a_body_that_is_not_called_json_is_not_guessed_at(client: httpx.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tertulia.api.wire.agents import CreateAgentBody, UpdateAgentBody
-from tertulia.api.wire.shorthands import check_description, told, with_shorthands
+from tertulia.api.wire.shorthands import check_description, read_words, with_shorthands
 from tertulia.domain.errors import InvalidArgument, Unsupported
 from tertulia.domain.models import ModelCard, ModelSettings
 
@@ -22,7 +22,7 @@ CARD = ModelCard(
 
 
 def _settings(provider_type: str, **words: Any) -> ModelSettings | None:
-    return with_shorthands(None, told(CreateAgentBody(**words)).settings, provider_type)
+    return with_shorthands(None, read_words(CreateAgentBody(**words)).settings, provider_type)
 
 
 @pytest.mark.parametrize(
@@ -87,34 +87,34 @@ def test_words_and_settings_of_one_request_have_to_agree() -> None:
     with pytest.raises(InvalidArgument, match="contradict each other"):
         with_shorthands(settings, {"max_tokens": 6}, "openai")
     with pytest.raises(InvalidArgument, match="contradict each other"):
-        told(CreateAgentBody(reasoning=True, enable_reasoner=False))
+        read_words(CreateAgentBody(reasoning=True, enable_reasoner=False))
     with pytest.raises(InvalidArgument, match="contradict each other"):
-        told(CreateAgentBody.model_validate({"model": "openai/o3", "llm_config": CONFIG}))
+        read_words(CreateAgentBody.model_validate({"model": "openai/o3", "llm_config": CONFIG}))
 
 
 def test_words_change_stored_settings_and_null_clears_them() -> None:
     stored = ModelSettings(provider_type="openai", max_output_tokens=5, temperature=1.0)
-    words = told(UpdateAgentBody(max_tokens=6, parallel_tool_calls=True)).settings
+    words = read_words(UpdateAgentBody(max_tokens=6, parallel_tool_calls=True)).settings
     changed = with_shorthands(stored, words, "openai", overriding=True)
     assert changed == ModelSettings(
         provider_type="openai", max_output_tokens=6, temperature=1.0, parallel_tool_calls=True
     )
-    cleared = with_shorthands(changed, told(UpdateAgentBody(max_tokens=None)).settings, "openai", overriding=True)
+    cleared = with_shorthands(changed, read_words(UpdateAgentBody(max_tokens=None)).settings, "openai", overriding=True)
     assert cleared == ModelSettings(provider_type="openai", temperature=1.0, parallel_tool_calls=True)
 
 
 def test_llm_config_names_the_model_and_its_window() -> None:
-    words = told(CreateAgentBody.model_validate({"llm_config": CONFIG}))
+    words = read_words(CreateAgentBody.model_validate({"llm_config": CONFIG}))
     assert (words.model, words.context_window_limit) == ("openai/gpt-4o", 8000)
-    words = told(CreateAgentBody.model_validate({"llm_config": {**CONFIG, "handle": "ollama/x"}}))
+    words = read_words(CreateAgentBody.model_validate({"llm_config": {**CONFIG, "handle": "ollama/x"}}))
     assert words.model == "ollama/x"
 
 
 def test_llm_config_may_describe_the_model_only_as_it_is() -> None:
     described = {**CONFIG, "model_endpoint": "https://api.openai.com/v1"}
-    check_description(told(CreateAgentBody.model_validate({"llm_config": described})), CARD)
+    check_description(read_words(CreateAgentBody.model_validate({"llm_config": described})), CARD)
     for lie in ({"model_endpoint": "http://elsewhere/v1"}, {"model_endpoint_type": "groq"}):
-        words = told(CreateAgentBody.model_validate({"llm_config": {**CONFIG, **lie}}))
+        words = read_words(CreateAgentBody.model_validate({"llm_config": {**CONFIG, **lie}}))
         with pytest.raises(InvalidArgument, match="decides where"):
             check_description(words, CARD)
 
@@ -123,4 +123,4 @@ def test_llm_config_may_describe_the_model_only_as_it_is() -> None:
 def test_what_no_provider_is_told_of_is_refused(name: str) -> None:
     value: Any = {"frequency_penalty": 0.5, "put_inner_thoughts_in_kwargs": True}.get(name, "x")
     with pytest.raises(Unsupported, match=name):
-        told(CreateAgentBody.model_validate({"llm_config": {**CONFIG, name: value}}))
+        read_words(CreateAgentBody.model_validate({"llm_config": {**CONFIG, name: value}}))

@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, MessagesNewestFirst, MessageTypes, config_of, list_messages
-from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, repeatable, send, wanted_by
+from tertulia.api.sending import REPLY, STREAMED, cancel_results, preview, read_request, repeatable, send
 from tertulia.api.wire.agent_state import AgentStateBody, agent_state
 from tertulia.api.wire.requests import AsyncSendBody, CancelBody, ResetBody, SendBody
 from tertulia.api.wire.runs import Run, run_to_wire
@@ -25,7 +25,7 @@ router = APIRouter(tags=["agents"])
     "/v1/agents/{agent_id}/messages",
     operation_id="send_message",
     responses=REPLY,
-    openapi_extra=documented_body(SendBody),
+    openapi_extra=document_body(SendBody),
 )
 async def send_message(agent_id: str, request: Request) -> Response:
     """Send messages to the agent's default conversation. The reply is one object unless ``streaming`` is true."""
@@ -37,7 +37,7 @@ async def send_message(agent_id: str, request: Request) -> Response:
     "/v1/agents/{agent_id}/messages/stream",
     operation_id="create_agent_message_stream",
     responses=STREAMED,
-    openapi_extra=documented_body(SendBody),
+    openapi_extra=document_body(SendBody),
 )
 async def create_agent_message_stream(agent_id: str, request: Request) -> Response:
     """The same with the reply always streamed."""
@@ -47,14 +47,14 @@ async def create_agent_message_stream(agent_id: str, request: Request) -> Respon
 @router.post(
     "/v1/agents/{agent_id}/messages/async",
     operation_id="create_agent_message_async",
-    openapi_extra=documented_body(AsyncSendBody),
+    openapi_extra=document_body(AsyncSendBody),
 )
 async def create_agent_message_async(agent_id: str, request: Request) -> Run:
     """Send messages and get the run that answers them in the background. ``callback_url`` is told of its end."""
     services, body = services_of(request), await read_body(request, AsyncSendBody)
     if body.callback_url is not None:
         services.callbacks.check(body.callback_url)
-    wanted = await wanted_by(request, agent_id, body, streaming=True)
+    wanted = await read_request(request, agent_id, body, streaming=True)
     wanted = replace(wanted, background=True, callback_url=body.callback_url)
     run = await services.runs.start(repeatable(request, wanted))
     return run_to_wire(run)
@@ -63,7 +63,7 @@ async def create_agent_message_async(agent_id: str, request: Request) -> Run:
 @router.post(
     "/v1/agents/{agent_id}/messages/preview-raw-payload",
     operation_id="preview_model_request",
-    openapi_extra=documented_body(SendBody),
+    openapi_extra=document_body(SendBody),
 )
 async def preview_model_request(agent_id: str, request: Request) -> dict[str, Any]:
     """The body that the model's provider would be sent for this request. Nothing is sent or stored."""
@@ -111,7 +111,7 @@ async def list_agent_messages(
 @router.post(
     "/v1/agents/{agent_id}/messages/cancel",
     operation_id="cancel_message",
-    openapi_extra=documented_body(CancelBody, required=False),
+    openapi_extra=document_body(CancelBody, required=False),
 )
 async def cancel_message(agent_id: str, request: Request) -> dict[str, str]:
     """Stop the named runs of the agent, or all that are active in any of its conversations."""
@@ -130,13 +130,13 @@ async def cancel_message(agent_id: str, request: Request) -> dict[str, str]:
         stopped = await services.runs.cancel_agent(agent_id)
     else:
         stopped = [run_id for run_id in named if await services.runs.cancel(run_id)]
-    return cancelled(stopped, f"agent {agent_id}")
+    return cancel_results(stopped, f"agent {agent_id}")
 
 
 @router.patch(
     "/v1/agents/{agent_id}/reset-messages",
     operation_id="reset_messages",
-    openapi_extra=documented_body(ResetBody, required=False),
+    openapi_extra=document_body(ResetBody, required=False),
 )
 async def reset_messages(agent_id: str, request: Request) -> AgentStateBody:
     """Forget the messages of the agent's default conversation, the system prompt aside."""

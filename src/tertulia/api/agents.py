@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, Services
-from tertulia.api.model_changes import carried_with_agent
+from tertulia.api.model_changes import adapt_agent
 from tertulia.api.pages import After, Before, Limit, NewestFirst, Order, page, slice_of
 from tertulia.api.routing import api_router
 from tertulia.api.wire.agent_state import AgentStateBody, MemoryBody, Relationship, agent_state, check_relationships
@@ -21,9 +21,9 @@ from tertulia.api.wire.agents import (
 )
 from tertulia.api.wire.context_window import ContextWindowBody, context_window_body
 from tertulia.api.wire.echoes import MAY_REPEAT, without_echo
-from tertulia.api.wire.embeddings import described_embedding
+from tertulia.api.wire.embeddings import embedding_handle
 from tertulia.api.wire.model_settings import settings_from_wire
-from tertulia.api.wire.shorthands import Told, check_description, told, with_shorthands
+from tertulia.api.wire.shorthands import Told, check_description, read_words, with_shorthands
 from tertulia.api.wire.tools import ToolBody, tool_body
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.models import ModelSettings
@@ -99,12 +99,12 @@ async def count_agents(services: CurrentServices, wanted: AgentFilter) -> int:
 @router.post("/v1/agents", operation_id="create_agent")
 async def create_agent(body: CreateAgentBody, services: CurrentServices) -> AgentStateBody:
     refuse_unbuilt(body)
-    words = told(body)
+    words = read_words(body)
     settings = body.model_settings and settings_from_wire(body.model_settings)
     if words.settings or words.described:
-        settings = _merged(services, words, settings, words.model or services.catalogue.default_model)
+        settings = _merge_settings(services, words, settings, words.model or services.catalogue.default_model)
     if body.embedding_config:
-        handle = described_embedding(body.embedding_config, body.embedding, services.catalogue)
+        handle = embedding_handle(body.embedding_config, body.embedding, services.catalogue)
         body = body.model_copy(update={"embedding": handle})
     draft = agent_draft(body, words.model, settings, words.context_window_limit)
     return agent_state(await services.agents.create(draft))
@@ -131,10 +131,10 @@ async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentSe
         state = agent_state(view)
         body, shown = without_echo(body, state, view.agent.model_settings), state.llm_config
     refuse_unbuilt(body)
-    words = told(body, shown)
+    words = read_words(body, shown)
     changes: dict[str, Any] = agent_changes(body)
     if body.embedding_config:
-        changes["embedding"] = described_embedding(body.embedding_config, body.embedding, services.catalogue)
+        changes["embedding"] = embedding_handle(body.embedding_config, body.embedding, services.catalogue)
     if words.model is not None:
         changes["model"] = words.model
     if words.context_window_limit is not None or "context_window_limit" in body.model_fields_set:
@@ -145,7 +145,7 @@ async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentSe
         agent = (await services.agents.get(agent_id)).agent
         model = words.model or agent.model
         if model != agent.model:
-            carried_with_agent(services, agent, model, changes)
+            adapt_agent(services, agent, model, changes)
         if words.settings or words.described:
             given = body.model_settings and settings_from_wire(body.model_settings)
             stored = (
@@ -153,7 +153,7 @@ async def modify_agent(agent_id: str, body: UpdateAgentBody, services: CurrentSe
                 if "model_settings" in body.model_fields_set
                 else changes.get("model_settings", agent.model_settings)
             )
-            changes["model_settings"] = _merged(services, words, given, model, stored)
+            changes["model_settings"] = _merge_settings(services, words, given, model, stored)
     return agent_state(await services.agents.update(agent_id, changes))
 
 
@@ -231,7 +231,7 @@ async def modify_approval_for_tool(
     return agent_state(await services.agents.set_approval(agent_id, tool_name, required=True in said))
 
 
-def _merged(
+def _merge_settings(
     services: Services, words: Told, given: ModelSettings | None, model: str | None, stored: ModelSettings | None = None
 ) -> ModelSettings | None:
     """The settings a request and its older words come to; ``stored`` are those the words change, if it gives none."""

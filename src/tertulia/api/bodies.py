@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from tertulia.api.contents import BOM, refuse_crowd, refuse_nul
-from tertulia.api.parsing import parsed_json
+from tertulia.api.parsing import parse_json
 from tertulia.api.wire.ignored import note
 
 # A name of their own: what the framework documents under the model's is often the shape in a response.
@@ -34,7 +34,7 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
         raise RequestValidationError([_no_json_type()])
     await refuse_crowd(raw)
     try:
-        sent: Any = {} if optional and not raw else parsed_json(raw)
+        sent: Any = {} if optional and not raw else parse_json(raw)
     except ValueError as error:
         raise RequestValidationError([_not_json(raw, _complaint(raw) or str(error))]) from None
     refuse_nul(raw, sent)
@@ -43,7 +43,7 @@ async def read_body(request: Request, model: type[M], *, optional: bool = False)
         large = len(raw) > _LARGE
         body = await asyncio.to_thread(model.model_validate, sent) if large else model.model_validate(sent)
     except ValidationError as error:
-        raise RequestValidationError([_placed(problem) for problem in error.errors(include_url=False)]) from None
+        raise RequestValidationError([_with_place(problem) for problem in error.errors(include_url=False)]) from None
     note(body.model_extra or ())
     return body
 
@@ -72,7 +72,7 @@ def _no_json_type() -> dict[str, Any]:
     }
 
 
-def documented_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+def document_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The ``openapi_extra`` of an operation that reads such a body."""
     _DOCUMENTED.append(model)
     reference = {"$ref": _REFERENCE.format(model=model.__name__)}
@@ -85,7 +85,7 @@ def body_schemas() -> dict[str, Any]:
     return {_NAME.format(model=name): schema for name, schema in definitions["$defs"].items()}
 
 
-def _placed(problem: Any) -> dict[str, Any]:
+def _with_place(problem: Any) -> dict[str, Any]:
     """The problem with its place in the body; the tags of unions (``~…``) are no place."""
     place = [step for step in problem["loc"] if not str(step).startswith("~")]
     return {**problem, "loc": ("body", *place)}

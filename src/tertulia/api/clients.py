@@ -19,7 +19,7 @@ async def outlasts(
     ``pulse`` is called whenever that many seconds went by. Work that is not done when this returns or raises has
     been cancelled.
     """
-    leaving = asyncio.ensure_future(_left(receive))
+    leaving = asyncio.ensure_future(_wait_for_leaving(receive))
     try:
         while not (work.done() or leaving.done()):
             done, _ = await asyncio.wait((work, leaving), timeout=pulse_seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -33,6 +33,6 @@ async def outlasts(
             await asyncio.wait([work])
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_leaving(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -85,7 +85,7 @@ def codings_of(scope: Scope) -> Sequence[str]:
     return codings
 
 
-def decoded(receive: Receive, codings: Sequence[str], limit: int, too_large: str) -> Receive:
+def decode(receive: Receive, codings: Sequence[str], limit: int, too_large: str) -> Receive:
     """A ``receive`` of the decoded body.
 
     It raises HTTPException: 413 with ``too_large`` beyond ``limit`` bytes, 400 for what is not of its coding.

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.conversation_ids import ConversationId
 from tertulia.api.deps import services_of
 from tertulia.api.wire.compaction import (
@@ -20,7 +20,7 @@ router = APIRouter(tags=["conversations"])
 @router.post(
     "/v1/conversations/{conversation_id}/compact",
     operation_id="compact_conversation",
-    openapi_extra=documented_body(CompactBody, required=False),
+    openapi_extra=document_body(CompactBody, required=False),
 )
 async def compact_conversation(conversation_id: ConversationId, request: Request) -> CompactionResponse:
     """Let a summary take the place of older messages in what the model is shown. They stay in the history."""
@@ -43,7 +43,7 @@ async def undo_conversation_compaction(
 @router.post(
     "/v1/agents/{agent_id}/summarize",
     operation_id="summarize_messages",
-    openapi_extra=documented_body(SummarizeBody, required=False),
+    openapi_extra=document_body(SummarizeBody, required=False),
 )
 async def summarize_messages(agent_id: str, request: Request) -> CompactionResponse:
     """Compact the agent's default conversation."""

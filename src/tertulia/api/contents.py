@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tertulia.api.codings import TAKEN, Unknown, codings_of, decoded
+from tertulia.api.codings import TAKEN, Unknown, codings_of, decode
 from tertulia.api.errors import error_response, too_large
 from tertulia.api.wire.common import MAX_SEARCHED
 
@@ -50,7 +50,7 @@ class ContentsMiddleware:
             await error_response(415, detail, {"accept-encoding": ", ".join(TAKEN)})(scope, receive, send)
             return
         if codings:
-            receive = decoded(receive, codings, self._max_body_bytes, too_large(self._max_body_bytes))
+            receive = decode(receive, codings, self._max_body_bytes, too_large(self._max_body_bytes))
         await self._app(scope, receive, send)
 
 

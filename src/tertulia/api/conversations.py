@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.conversation_ids import ConversationId
 from tertulia.api.deps import CurrentServices, Services, services_of
 from tertulia.api.message_lists import LISTED, MessagesNewestFirst, MessageTypes, config_of, list_messages
-from tertulia.api.model_changes import carried
+from tertulia.api.model_changes import adapt_settings
 from tertulia.api.pages import After, Limit, Order, page
-from tertulia.api.sending import REPLY, STREAMED, cancelled, preview, resume, send
+from tertulia.api.sending import REPLY, STREAMED, cancel_results, preview, resume, send
 from tertulia.api.wire.compaction import compaction_from_wire
 from tertulia.api.wire.conversations import (
     Conversation,
@@ -44,7 +44,7 @@ _ARCHIVED: Final = {"unarchived": False, "archived": True, "all": None}
     "/v1/conversations/{conversation_id}/messages",
     operation_id="send_conversation_message",
     responses=REPLY,
-    openapi_extra=documented_body(ConversationSendBody),
+    openapi_extra=document_body(ConversationSendBody),
 )
 async def send_conversation_message(conversation_id: ConversationId, request: Request) -> Response:
     """Send messages and get the reply: a stream of events, or one object with ``streaming: false``."""
@@ -56,7 +56,7 @@ async def send_conversation_message(conversation_id: ConversationId, request: Re
 @router.post(
     "/v1/conversations/{conversation_id}/messages/preview-raw-payload",
     operation_id="preview_conversation_model_request",
-    openapi_extra=documented_body(ConversationSendBody),
+    openapi_extra=document_body(ConversationSendBody),
 )
 async def preview_conversation_model_request(conversation_id: ConversationId, request: Request) -> dict[str, Any]:
     """The body that the model's provider would be sent for this request. Nothing is sent or stored."""
@@ -91,7 +91,7 @@ async def list_conversation_messages(
     "/v1/conversations/{conversation_id}/stream",
     operation_id="retrieve_conversation_stream",
     responses=STREAMED,
-    openapi_extra=documented_body(ResumeBody, required=False),
+    openapi_extra=document_body(ResumeBody, required=False),
 )
 async def retrieve_conversation_stream(conversation_id: ConversationId, request: Request) -> Response:
     """Go on with a run's stream: the frames after ``starting_after``, then those to come."""
@@ -106,7 +106,7 @@ async def cancel_conversation(
     """Stop what the conversation is running. What was finished stays in the history."""
     conversation = await services.conversations.get(services.conversations.resolve(conversation_id, agent_id))
     run_ids = await services.runs.cancel_conversation(conversation.id)
-    return cancelled(run_ids, f"conversation {conversation_id}")
+    return cancel_results(run_ids, f"conversation {conversation_id}")
 
 
 @router.get("/v1/conversations/{conversation_id}/approvals", operation_id="list_conversation_approvals")
@@ -124,7 +124,7 @@ async def list_conversation_approvals(
 @router.post(
     "/v1/conversations/{conversation_id}/recompile",
     operation_id="recompile_conversation",
-    openapi_extra=documented_body(RecompileBody, required=False),
+    openapi_extra=document_body(RecompileBody, required=False),
 )
 async def recompile_conversation(conversation_id: ConversationId, request: Request, *, dry_run: bool = False) -> str:
     """The system prompt, compiled now and kept unless it is a dry run; given settings for it, compacts first."""
@@ -140,7 +140,7 @@ async def recompile_conversation(conversation_id: ConversationId, request: Reque
 @router.post(
     "/v1/conversations",
     operation_id="create_conversation",
-    openapi_extra=documented_body(CreateConversationBody, required=False),
+    openapi_extra=document_body(CreateConversationBody, required=False),
 )
 async def create_conversation(request: Request, agent_id: str) -> Conversation:
     services, body = services_of(request), await read_body(request, CreateConversationBody, optional=True)
@@ -197,7 +197,7 @@ async def retrieve_conversation(
 @router.patch(
     "/v1/conversations/{conversation_id}",
     operation_id="update_conversation",
-    openapi_extra=documented_body(UpdateConversationBody),
+    openapi_extra=document_body(UpdateConversationBody),
 )
 async def update_conversation(
     request: Request, conversation_id: ConversationId, agent_id: str | None = None
@@ -209,7 +209,7 @@ async def update_conversation(
     if changes.get("model") is not None and "model_settings" not in changes:
         before = await services.store.read(lambda tx: tx.conversations.get(stored_id))
         if before.model_settings is not None and before.model != changes["model"]:
-            changes["model_settings"] = carried(services, changes["model"], before.model_settings)
+            changes["model_settings"] = adapt_settings(services, changes["model"], before.model_settings)
     if body.max_tokens is not None:
         changes["model_settings"] = await _with_max_tokens(services, stored_id, changes, body.max_tokens)
     await services.conversations.update(stored_id, changes)

@@ -34,7 +34,7 @@ _SIFTED: Final = 100
 """How many stored messages are read at a time when not all of them are shown."""
 
 
-def _asked(first: Order) -> Callable[..., Awaitable[MessageQuery]]:
+def _messages_asked_for(first: Order) -> Callable[..., Awaitable[MessageQuery]]:
     async def asked(
         before: Older = None,
         after: Newer = None,
@@ -47,10 +47,10 @@ def _asked(first: Order) -> Callable[..., Awaitable[MessageQuery]]:
     return asked
 
 
-MessagesNewestFirst: TypeAlias = Annotated[MessageQuery, Depends(_asked("desc"))]
+MessagesNewestFirst: TypeAlias = Annotated[MessageQuery, Depends(_messages_asked_for("desc"))]
 """Which messages of a list are asked for: what the query parameters say that every such list has."""
 
-MessagesOldestFirst: TypeAlias = Annotated[MessageQuery, Depends(_asked("asc"))]
+MessagesOldestFirst: TypeAlias = Annotated[MessageQuery, Depends(_messages_asked_for("asc"))]
 
 
 def config_of(types: list[MessageType] | None) -> RequestConfig:
@@ -70,14 +70,14 @@ async def list_messages(
         newer_than=query.newer_than or None,
         limit=MAX_LIMIT if query.limit is None else query.limit,
     )
-    return as_json(await services.store.read(partial(_listed, wanted, config, exists)))
+    return as_json(await services.store.read(partial(_list, wanted, config, exists)))
 
 
 def as_json(messages: list[WireMessage]) -> Response:
     return Response(encode(messages), media_type="application/json")
 
 
-def _listed(
+def _list(
     query: MessageQuery, config: RequestConfig, exists: Callable[[Transaction], object], tx: Transaction
 ) -> list[WireMessage]:
     exists(tx)

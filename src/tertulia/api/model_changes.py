@@ -14,7 +14,7 @@ from tertulia.engine.in_force import carry_over
 _log = structlog.get_logger(__name__)
 
 
-def carried(services: Services, model: str, stored: ModelSettings, place: str = "") -> ModelSettings | None:
+def adapt_settings(services: Services, model: str, stored: ModelSettings, place: str = "") -> ModelSettings | None:
     """The settings as far as the model takes them. The reply names the others, and so does the log.
 
     :raises InvalidArgument: if there is no such model.
@@ -27,12 +27,12 @@ def carried(services: Services, model: str, stored: ModelSettings, place: str = 
     return kept
 
 
-def carried_with_agent(services: Services, agent: Agent, model: str, changes: dict[str, Any]) -> None:
+def adapt_agent(services: Services, agent: Agent, model: str, changes: dict[str, Any]) -> None:
     """Add to the changes of an agent what else its new model changes, where the request says nothing of it."""
     if "model_settings" not in changes and agent.model_settings is not None:
-        changes["model_settings"] = carried(services, model, agent.model_settings)
+        changes["model_settings"] = adapt_settings(services, model, agent.model_settings)
     summary = agent.compaction_settings
     if "compaction_settings" in changes or summary is None or summary.model or summary.model_settings is None:
         return
-    kept = carried(services, model, summary.model_settings, "compaction_settings.")
+    kept = adapt_settings(services, model, summary.model_settings, "compaction_settings.")
     changes["compaction_settings"] = replace(summary, model_settings=kept)

@@ -26,7 +26,7 @@ def page(limit: int | None, after: str | None, before: str | None, *, ascending:
     )
 
 
-def _asked(most: int, first: Order) -> Callable[..., Awaitable[Page]]:
+def _page_asked_for(most: int, first: Order) -> Callable[..., Awaitable[Page]]:
     async def asked(
         before: Before = None,
         after: After = None,
@@ -39,11 +39,11 @@ def _asked(most: int, first: Order) -> Callable[..., Awaitable[Page]]:
     return asked
 
 
-NewestFirst: TypeAlias = Annotated[Page, Depends(_asked(50, "desc"))]
+NewestFirst: TypeAlias = Annotated[Page, Depends(_page_asked_for(50, "desc"))]
 """The page of a list by creation, 50 items where nothing else is asked for."""
 
-NewestFirst100: TypeAlias = Annotated[Page, Depends(_asked(100, "desc"))]
-OldestFirst: TypeAlias = Annotated[Page, Depends(_asked(50, "asc"))]
+NewestFirst100: TypeAlias = Annotated[Page, Depends(_page_asked_for(100, "desc"))]
+OldestFirst: TypeAlias = Annotated[Page, Depends(_page_asked_for(50, "asc"))]
 
 
 def slice_of(ids: list[str], wanted: Page) -> range:

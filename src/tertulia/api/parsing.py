@@ -10,7 +10,7 @@ _NOT_JSON: Final = (
 )
 
 
-def parsed_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """The body as Python values.
 
     Python's own parser lets NaN, infinities and lone surrogates through, which fail only where they are stored.

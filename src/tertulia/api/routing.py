@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tertulia.api.contents import BOM, refuse_crowd, refuse_nul
 from tertulia.api.deps import services_of
-from tertulia.api.parsing import parsed_json
+from tertulia.api.parsing import parse_json
 from tertulia.domain.errors import ProviderNotConfigured
 
 
@@ -18,7 +18,7 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         raw = (await self.body()).removeprefix(BOM)
         await refuse_crowd(raw)
-        sent = parsed_json(raw)
+        sent = parse_json(raw)
         refuse_nul(raw, sent)
         return sent
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.conversation_ids import ConversationFilter
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, MessagesOldestFirst, list_messages
@@ -154,7 +154,7 @@ async def retrieve_usage_for_run(services: CurrentServices, run_id: str) -> RunU
     "/v1/runs/{run_id}/stream",
     operation_id="retrieve_stream_for_run",
     responses=STREAMED,
-    openapi_extra=documented_body(ResumeBody, required=False),
+    openapi_extra=document_body(ResumeBody, required=False),
 )
 async def retrieve_stream_for_run(run_id: str, request: Request) -> Response:
     """The run's frames after ``starting_after``, then those to come."""

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.deps import services_of
 from tertulia.api.wire.conversations import conversation_to_wire
 from tertulia.api.wire.search import (
@@ -23,9 +23,7 @@ from tertulia.ports.store import Transaction
 router = APIRouter(tags=["messages"])
 
 
-@router.post(
-    "/v1/messages/search", operation_id="search_all_messages", openapi_extra=documented_body(SearchMessagesBody)
-)
+@router.post("/v1/messages/search", operation_id="search_all_messages", openapi_extra=document_body(SearchMessagesBody))
 async def search_all_messages(request: Request) -> list[FoundMessage]:
     """Messages with all the words of the query, best match first."""
     services, body = services_of(request), await read_body(request, SearchMessagesBody)
@@ -37,7 +35,7 @@ async def search_all_messages(request: Request) -> list[FoundMessage]:
 @router.post(
     "/v1/conversations/search",
     operation_id="search_conversations",
-    openapi_extra=documented_body(SearchConversationsBody),
+    openapi_extra=document_body(SearchConversationsBody),
 )
 async def search_conversations(request: Request) -> list[FoundConversation]:
     """Ours: conversations with messages or a summary that match, the best first. Hidden ones are left out."""

@@ -39,7 +39,7 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {200: {"content": STREAM, "de
 async def send(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> Response:
     """Start a run for the messages and answer with it, in the form that was asked for."""
     services = services_of(request)
-    wanted = await wanted_by(request, conversation_id, body, streaming=streaming)
+    wanted = await read_request(request, conversation_id, body, streaming=streaming)
     run = await services.runs.start(repeatable(request, wanted))
     if run.status not in ACTIVE_STATUSES:  # the request was sent before
         await services.store.read(partial(check_kept, run))
@@ -48,7 +48,7 @@ async def send(request: Request, conversation_id: str, body: SendBody, *, stream
     return BlockingReply(services.runs, run)
 
 
-async def wanted_by(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> SendRequest:
+async def read_request(request: Request, conversation_id: str, body: SendBody, *, streaming: bool) -> SendRequest:
     """What the engine is asked to do; made beside the loop where it has many messages."""
     make = partial(
         send_request,
@@ -63,7 +63,7 @@ async def wanted_by(request: Request, conversation_id: str, body: SendBody, *, s
 
 async def preview(request: Request, conversation_id: str, body: SendBody) -> dict[str, Any]:
     """What the model would be sent for the messages, as the object that its provider takes."""
-    wanted = await wanted_by(request, conversation_id, body, streaming=False)
+    wanted = await read_request(request, conversation_id, body, streaming=False)
     shown: dict[str, Any] = msgspec.json.decode(await services_of(request).previews.of(wanted))
     return shown
 
@@ -104,7 +104,7 @@ def busy_policy(request: Request) -> BusyPolicy | None:
 
 async def resume(services: Services, conversation_id: str, body: ResumeBody) -> Response:
     """Go on with the stream of the run that is named by id or ``otid``, or else of the one that is running."""
-    run = await services.store.read(partial(_wanted_run, conversation_id, body))
+    run = await services.store.read(partial(_run_to_resume, conversation_id, body))
     return await stream(services, run, body)
 
 
@@ -117,7 +117,7 @@ async def stream(services: Services, run: Run, body: ResumeBody) -> Response:
     return EventStream(services.runs, run, after=body.starting_after, include_pings=bool(body.include_pings))
 
 
-def _wanted_run(conversation_id: str, body: ResumeBody, tx: Transaction) -> Run:
+def _run_to_resume(conversation_id: str, body: ResumeBody, tx: Transaction) -> Run:
     tx.conversations.get(conversation_id)
     if body.run_id:
         run = tx.runs.get(body.run_id)
@@ -138,7 +138,7 @@ def _wanted_run(conversation_id: str, body: ResumeBody, tx: Transaction) -> Run:
     return active
 
 
-def cancelled(run_ids: list[str], whose: str) -> dict[str, str]:
+def cancel_results(run_ids: list[str], whose: str) -> dict[str, str]:
     """What clients are told of runs that were stopped.
 
     :raises Conflict: if there were none.

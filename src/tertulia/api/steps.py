@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from tertulia.api.bodies import documented_body, read_body
+from tertulia.api.bodies import document_body, read_body
 from tertulia.api.deps import CurrentServices, services_of
 from tertulia.api.message_lists import LISTED, MessagesOldestFirst, config_of, list_messages
 from tertulia.api.pages import NewestFirst100
@@ -93,7 +93,7 @@ async def retrieve_trace_for_step(services: CurrentServices, step_id: str) -> Pr
 @router.patch(
     "/v1/steps/{step_id}/feedback",
     operation_id="modify_feedback_for_step",
-    openapi_extra=documented_body(FeedbackBody),
+    openapi_extra=document_body(FeedbackBody),
 )
 async def modify_feedback_for_step(request: Request, step_id: str) -> Step:
     """Say how good the step was, or take that back with ``null``; ``tags`` are added to the step's."""

@@ -23,7 +23,7 @@ class SentModel(BodyModel):
     """Something inside a body that any release of a client may send."""
 
 
-def told_apart(types: Mapping[str, str], fields: Mapping[str, str]) -> Discriminator:
+def discriminate(types: Mapping[str, str], fields: Mapping[str, str]) -> Discriminator:
     """Tells shapes apart by ``type`` and, since clients may leave it out, by the first of the fields that is there.
 
     Both map to Pydantic tags; these begin with ``~`` so that the place an error names can leave them out.
@@ -110,7 +110,7 @@ ImageSource: TypeAlias = Annotated[
     Annotated[UrlSource, Tag("~url")]
     | Annotated[Base64Source, Tag("~base64")]
     | Annotated[StoredSource, Tag("~letta")],
-    told_apart(
+    discriminate(
         {"url": "~url", "base64": "~base64", "letta": "~letta"},
         {"url": "~url", "file_id": "~letta", "data": "~base64"},
     ),
@@ -139,7 +139,7 @@ Content: TypeAlias = Annotated[
     Annotated[TextContentParam, Tag("~text")]
     | Annotated[ImageContentParam, Tag("~image")]
     | Annotated[ModelContentParam, Tag("~model")],
-    told_apart(
+    discriminate(
         {"text": "~text", "image": "~image"} | dict.fromkeys(get_args(ModelOnly), "~model"),
         {"text": "~text", "source": "~image"},
     ),

@@ -15,38 +15,38 @@ from tertulia.api.wire.common import ResponseModel
 @cache
 def model_of(struct: type[Struct]) -> type[BaseModel]:
     """A Pydantic model with the struct's name, docstring and fields, all of which are always present."""
-    model_fields: dict[str, Any] = {field.name: (_documented(field), ...) for field in fields(struct)}
+    model_fields: dict[str, Any] = {field.name: (_document(field), ...) for field in fields(struct)}
     tag = struct.__struct_config__.tag
     if isinstance(tag, str):
         model_fields = {"type": (_constant(tag), ...)} | model_fields
     return create_model(struct.__name__, __base__=ResponseModel, __doc__=struct.__doc__, **model_fields)
 
 
-def _documented(field: FieldInfo) -> Any:
+def _document(field: FieldInfo) -> Any:
     match field.name:
         case "date":
             return Annotated[str, Field(json_schema_extra={"format": "date-time"})]
         case "message_type":
             return _constant(str(field.default))
         case _:
-            return _translated(field.type)
+            return _translate(field.type)
 
 
 def _constant(value: str) -> Any:
     return Annotated[str, Field(json_schema_extra={"const": value})]
 
 
-def _translated(annotation: Any) -> Any:
+def _translate(annotation: Any) -> Any:
     """The annotation with models in place of structs and lists in place of tuples, which JSON does not have."""
     if isinstance(annotation, type) and issubclass(annotation, Struct):
         return model_of(annotation)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
     if origin in (types.UnionType, Union):
-        return _union([_translated(argument) for argument in arguments])
+        return _union([_translate(argument) for argument in arguments])
     if origin in (list, tuple):
         listed: Any = list
-        return listed[_translated(arguments[0])]
+        return listed[_translate(arguments[0])]
     return cast("Any", annotation)
 
 

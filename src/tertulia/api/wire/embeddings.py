@@ -6,7 +6,7 @@ from tertulia.domain.errors import InvalidArgument, Unsupported
 from tertulia.ports.catalogue import Catalogue
 
 
-def described_embedding(config: JsonObject, named: str | None, catalogue: Catalogue) -> str:
+def embedding_handle(config: JsonObject, named: str | None, catalogue: Catalogue) -> str:
     """The handle of the embedding model that ``embedding_config`` describes; ``named`` is what ``embedding`` says.
 
     :raises InvalidArgument: if it describes another model than is named, or the model as it is not.

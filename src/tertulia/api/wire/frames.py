@@ -108,11 +108,11 @@ class Frames:
         match event:
             case RunStarted():
                 ping = self._ping(f"ping-{self._run_id.removeprefix('run-')}", event.at, None)
-                return self._numbered(ping)
+                return self._number(ping)
             case Resumed():
-                return self._resumed(event)
+                return self._resume(event)
             case Stopped():
-                held = b"".join([self._numbered(message) for message in self._presenter.rest()])
+                held = b"".join([self._number(message) for message in self._presenter.rest()])
                 return held + _data(StopReasonFrame(stop_reason=event.stop_reason))
             case UsageReported():
                 return _data(usage_frame(self._run_id, event))
@@ -121,15 +121,15 @@ class Frames:
             case Ended():
                 return DONE
             case _:
-                return b"".join([self._numbered(message) for message in self._presenter.present(event)])
+                return b"".join([self._number(message) for message in self._presenter.present(event)])
 
-    def _resumed(self, event: Resumed) -> bytes:
+    def _resume(self, event: Resumed) -> bytes:
         """The frames from here on have numbers that no reader was shown of what is lost.
 
         A reader may have been shown more than was ever stored: pieces of replies, and replies that no id here names.
         They have numbers above that of the last frame there is.
         """
-        held = b"".join([self._numbered(message) for message in self._presenter.rest(event.discarded)])
+        held = b"".join([self._number(message) for message in self._presenter.rest(event.discarded)])
         last = self._shown
         self._shown += _SKIPPED
         notice = EventMessage(
@@ -139,9 +139,9 @@ class Frames:
             event_type="resumed",
             event_data={"discarded_message_ids": list(event.discarded), "discarded_after_seq_id": last},
         )
-        return held + self._numbered(notice)
+        return held + self._number(notice)
 
-    def _numbered(self, message: WireMessage) -> bytes:
+    def _number(self, message: WireMessage) -> bytes:
         self._shown += 1
         if self._shown <= self._after:
             return b""

@@ -383,10 +383,10 @@ def spoken_text(tool_name: str, arguments: str, config: RequestConfig) -> str | 
         parsed = decoded(arguments)
     except NotJson:
         return None
-    return said_in(parsed, config.assistant_message_tool_kwarg)
+    return text_in(parsed, config.assistant_message_tool_kwarg)
 
 
-def said_in(arguments: Any, kwarg: str) -> str | None:
+def text_in(arguments: Any, kwarg: str) -> str | None:
     """The text in the parsed arguments of the message tool."""
     said = cast("dict[str, Any]", arguments).get(kwarg) if isinstance(arguments, dict) else None
     return said if isinstance(said, str) else None

@@ -92,7 +92,7 @@ def embedding_config_body(card: EmbeddingCard) -> EmbeddingConfigBody:
 
 def model_body(card: ModelCard) -> ModelBody:
     return ModelBody(
-        **_described(card),
+        **_description(card),
         context_window=card.context_window,
         max_context_window=card.context_window,
         max_tokens=card.max_output_tokens,
@@ -120,7 +120,7 @@ def llm_config_body(agent: Agent, card: ModelCard | None, in_force: ModelSetting
     settings = _in_older_words(in_force)
     if card is not None:
         window = agent.context_window_limit or card.context_window
-        return LlmConfigBody(**_described(card), context_window=window, **settings)
+        return LlmConfigBody(**_description(card), context_window=window, **settings)
     provider, model = split_handle(agent.model) or (None, agent.model)
     return LlmConfigBody(
         handle=agent.model,
@@ -132,7 +132,7 @@ def llm_config_body(agent: Agent, card: ModelCard | None, in_force: ModelSetting
     )
 
 
-def _described(card: ModelCard) -> dict[str, Any]:
+def _description(card: ModelCard) -> dict[str, Any]:
     return {
         "handle": card.handle,
         "model": card.name,

@@ -60,14 +60,14 @@ class Presenter:
         if self._whole and isinstance(event, ToolCallDelta) and event.awaits:
             self._asked.append(event)
             return _NOTHING
-        return self._wanted([*self._held(), *self._messages(event)] if self._asked else self._messages(event))
+        return self._filter([*self._held(), *self._messages(event)] if self._asked else self._messages(event))
 
     def rest(self, discarded: Sequence[str] = ()) -> Sequence[WireMessage]:
         """What is held, now that no message follows; but nothing of the messages that are ``discarded``."""
         self._asked = [event for event in self._asked if event.message_id not in discarded]
-        return self._wanted(self._held()) if self._asked else _NOTHING
+        return self._filter(self._held()) if self._asked else _NOTHING
 
-    def _wanted(self, messages: Sequence[WireMessage]) -> Sequence[WireMessage]:
+    def _filter(self, messages: Sequence[WireMessage]) -> Sequence[WireMessage]:
         types = self._config.include_return_message_types
         return messages if types is None else [message for message in messages if message.message_type in types]
 
@@ -90,7 +90,7 @@ class Presenter:
             case ToolCallDelta():
                 return self._tool_call(event)
             case MessageAdded():
-                return self._added(event)
+                return self._on_added(event)
             case CompactionBegun():
                 return [self._compaction(event)] if self._config.include_compaction_messages else _NOTHING
             case HiddenReasoning():
@@ -148,7 +148,7 @@ class Presenter:
             },
         )
 
-    def _added(self, event: MessageAdded) -> Sequence[WireMessage]:
+    def _on_added(self, event: MessageAdded) -> Sequence[WireMessage]:
         messages = wire_messages(event.message, self._config)
         if self._config.include_compaction_messages:
             return messages

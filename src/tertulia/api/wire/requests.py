@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
 
 from tertulia.api.wire.common import MAX_IDS, MAX_INT, JsonObject, Listed, Name, Names, Prose, Text
-from tertulia.api.wire.content import SentModel, TextOrContent, parts_of, told_apart
+from tertulia.api.wire.content import SentModel, TextOrContent, discriminate, parts_of
 from tertulia.api.wire.messages import MessageType
 from tertulia.domain import tools
 from tertulia.domain.agents import BusyPolicy
@@ -50,7 +50,7 @@ class ToolReturnParam(SentModel):
 
 Approval: TypeAlias = Annotated[
     Annotated[ApprovalReturnParam, Tag("~approval")] | Annotated[ToolReturnParam, Tag("~tool")],
-    told_apart({"approval": "~approval", "tool": "~tool"}, {"approve": "~approval", "tool_return": "~tool"}),
+    discriminate({"approval": "~approval", "tool": "~tool"}, {"approve": "~approval", "tool_return": "~tool"}),
 ]
 
 
@@ -89,7 +89,7 @@ SentMessage: TypeAlias = Annotated[
     Annotated[MessageCreateParam, Tag("~message")]
     | Annotated[ApprovalCreateParam, Tag("~approval")]
     | Annotated[ToolReturnCreate, Tag("~tool_return")],
-    told_apart(
+    discriminate(
         {"message": "~message", "approval": "~approval", "tool_return": "~tool_return"},
         {"role": "~message", "content": "~message", "tool_returns": "~tool_return", "approvals": "~approval",
          "approve": "~approval"},
@@ -285,7 +285,7 @@ def _check_otids(body: SendBody) -> None:
 
 def _new_messages(body: SendBody) -> tuple[NewMessage, ...]:
     if body.input is not None:
-        return (_checked(NewMessage(role="user", content=parts_of(body.input))),)
+        return (_check(NewMessage(role="user", content=parts_of(body.input))),)
     return tuple(new_message(sent) for sent in body.messages or () if isinstance(sent, MessageCreateParam))
 
 
@@ -307,7 +307,7 @@ def new_answer(sent: ApprovalCreateParam | ToolReturnCreate) -> NewAnswer:
             for answer in answers
             if isinstance(answer, ApprovalReturnParam)
         ),
-        returns=tuple(_returned(answer) for answer in answers if isinstance(answer, ToolReturnParam)),
+        returns=tuple(_tool_return(answer) for answer in answers if isinstance(answer, ToolReturnParam)),
         decision=decision,
         request_id=sent.approval_request_id if isinstance(sent, ApprovalCreateParam) else None,
         otid=sent.otid,
@@ -315,7 +315,7 @@ def new_answer(sent: ApprovalCreateParam | ToolReturnCreate) -> NewAnswer:
     )
 
 
-def _returned(sent: ToolReturnParam) -> ToolReturnPart:
+def _tool_return(sent: ToolReturnParam) -> ToolReturnPart:
     return ToolReturnPart(
         tool_call_id=sent.tool_call_id,
         name="",  # the engine knows what the call was of
@@ -343,7 +343,7 @@ def _client_tools(sent: Sequence[ClientTool]) -> tuple[tools.ToolSpec, ...]:
 
 
 def new_message(sent: MessageCreateParam) -> NewMessage:
-    return _checked(
+    return _check(
         NewMessage(
             role=sent.role,
             content=parts_of(sent.content),
@@ -356,7 +356,7 @@ def new_message(sent: MessageCreateParam) -> NewMessage:
     )
 
 
-def _checked(message: NewMessage) -> NewMessage:
+def _check(message: NewMessage) -> NewMessage:
     if not message.content:
         raise Unprocessable("A message's content must not be empty.")
     if message.role != "user" and any(isinstance(part, ImagePart) for part in message.content):

@@ -119,16 +119,16 @@ _NOT_BUILT: Final = (
 _CARD_NAMES: Final = {"model_endpoint_type": "endpoint_type", "model_endpoint": "endpoint"}
 
 
-def told(body: HasShorthands, shown: BaseModel | None = None) -> Told:
+def read_words(body: HasShorthands, shown: BaseModel | None = None) -> Told:
     """Everything the body says of the model. What its ``llm_config`` has in common with the one ``shown`` says nothing.
 
     :raises InvalidArgument: if it contradicts itself.
     :raises Unsupported: if ``llm_config`` sets something no provider is told of.
     """
-    config = _said(body.llm_config, shown)
+    config = _config_words(body.llm_config, shown)
     _refuse_unbuilt(config)
     from_config = {name: config[name] for name in _PLACES if name in config}
-    reasoner = _agreed("enable_reasoner", getattr(body, "enable_reasoner", None), "reasoning", body.reasoning)
+    reasoner = _agree("enable_reasoner", getattr(body, "enable_reasoner", None), "reasoning", body.reasoning)
     from_body = {
         "max_tokens": body.max_tokens,
         "parallel_tool_calls": body.parallel_tool_calls,
@@ -139,7 +139,7 @@ def told(body: HasShorthands, shown: BaseModel | None = None) -> Told:
     settings = {
         name: value
         for name in _PLACES
-        if (value := _agreed(name, from_body.get(name), f"llm_config.{name}", from_config.get(name))) is not None
+        if (value := _agree(name, from_body.get(name), f"llm_config.{name}", from_config.get(name))) is not None
     }
     if not settings.get("max_reasoning_tokens", 1):
         del settings["max_reasoning_tokens"]  # clients say 0 for "not set"
@@ -147,8 +147,8 @@ def told(body: HasShorthands, shown: BaseModel | None = None) -> Told:
         if name in body.model_fields_set:
             settings.setdefault(name, None)
     return Told(
-        model=_agreed("model", body.model, "llm_config", config.get("handle")),
-        context_window_limit=_agreed(
+        model=_agree("model", body.model, "llm_config", config.get("handle")),
+        context_window_limit=_agree(
             "context_window_limit",
             body.context_window_limit,
             "llm_config.context_window",
@@ -195,7 +195,7 @@ def with_shorthands(
         if value is None:
             merged.pop(place[0] if place else name, None)
         elif place is not None:
-            _put(merged, place, _translated(place, value), None if overriding else name)
+            _put(merged, place, _translate(place, value), None if overriding else name)
         elif name == "enable_reasoner":
             # Clients say it of every model. These reason, or not, by what they are and by an effort, if they have one.
             note(["reasoning"])
@@ -214,7 +214,7 @@ def with_shorthands(
         ) from None
 
 
-def _said(config: LlmConfigParam | None, shown: BaseModel | None) -> dict[str, Any]:
+def _config_words(config: LlmConfigParam | None, shown: BaseModel | None) -> dict[str, Any]:
     """What ``llm_config`` says, by name, its model as ``handle``; of the model ``shown`` already, what it says anew."""
     if config is None:
         return {}
@@ -237,7 +237,7 @@ def _handle(config: LlmConfigParam) -> str:
     return config.handle or f"{config.provider_name or config.model_endpoint_type}/{config.model}"
 
 
-def _agreed(name: str, value: Any, other_name: str, other: Any) -> Any:
+def _agree(name: str, value: Any, other_name: str, other: Any) -> Any:
     if value is not None and other is not None and value != other:
         raise InvalidArgument(
             f"INVALID_ARGUMENT: '{name}' and '{other_name}' contradict each other. Send only one of them."
@@ -254,7 +254,7 @@ def _has(shape: type[AnyModelSettings], place: tuple[str, ...]) -> bool:
     return any(isinstance(m, type) and issubclass(m, BaseModel) and place[1] in m.model_fields for m in members)
 
 
-def _translated(place: tuple[str, ...], value: Any) -> Any:
+def _translate(place: tuple[str, ...], value: Any) -> Any:
     if place == ("thinking", "type"):
         return "enabled" if value else "disabled"
     return value.model_dump() if isinstance(value, BaseModel) else value

@@ -55,7 +55,7 @@ class ToolRules:
     @property
     def must_call(self) -> bool:
         """Whether the model must call a tool now."""
-        return self._next_of() is not None
+        return self._required_next() is not None
 
     def offer(self, specs: Mapping[str, ToolSpec], *, after_reply: bool) -> tuple[tuple[ToolSpec, ...], bool]:
         """The tools that the model may call now, and whether it has to. ``after_reply``: it has just said all it has.
@@ -70,7 +70,7 @@ class ToolRules:
 
     def allowed(self, names: Sequence[str]) -> list[str]:
         """The tools of these that may be called now, in the same order."""
-        chosen = self._next_of()
+        chosen = self._required_next()
         return [name for name in names if (chosen is None or name in chosen) and not self._withheld(name)]
 
     def refusal(self, name: str, names: Sequence[str]) -> str | None:
@@ -120,7 +120,7 @@ class ToolRules:
     def _of_tool(self, kind: str, name: str) -> list[Rule]:
         return self._by_tool.get((kind, name), [])
 
-    def _next_of(self) -> set[str] | None:
+    def _required_next(self) -> set[str] | None:
         """The tools that the next call must be one of; None if any may be."""
         if self._last is None:
             return {rule["tool_name"] for rule in self._of("run_first")} or None
