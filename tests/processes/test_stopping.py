@@ -93,7 +93,7 @@ def test_a_blocking_reply_that_takes_too_long_is_answered_not_dropped(
         hasty.stop()
         reply = waiting.result()
     assert reply.status_code == 503
-    assert "goes on" in reply.json()["detail"]
+    assert "will be resumed" in reply.json()["detail"]
     hasty.start()
     again = httpx.post(
         path, json={"messages": [message]}, timeout=20, verify=False
