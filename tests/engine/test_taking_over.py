@@ -10,7 +10,7 @@ import pytest
 from tertulia.context.pairing import INTERRUPTED, is_paired
 from tertulia.domain.agents import BusyPolicy
 from tertulia.domain.errors import ConversationBusy
-from tertulia.domain.events import Ended, Event, Resumed, Stopped, TextDelta
+from tertulia.domain.events import Ended, Event, Failed, Resumed, Stopped, TextDelta
 from tertulia.domain.messages import TextPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome, ToolSpec
@@ -282,6 +282,29 @@ async def test_a_run_whose_tool_kills_three_workers_is_ended_with_a_return_for_t
     assert is_paired(await first.history(agent_id))
     await _events(first, (await first.start(agent_id, "another way, then")).id)
     assert (await first.told(agent_id))[-1] == ("assistant", "hello again")
+
+
+async def test_readers_are_told_that_what_the_last_worker_said_is_void_when_the_run_is_ended(
+    fleet: Fleet, again: SlowTool
+) -> None:
+    first = await fleet.worker()
+    agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-again",)))).agent.id
+    gates = [Gate() for _ in range(3)]
+    again.go.set()
+    first.model.scripts += [calls(("c1", "again", "{}")), *([TextPiece("half"), gate] for gate in gates)]
+    run = await first.start(agent_id, "hi")
+    for gate in gates:
+        await gate.reached.wait()
+        await fleet.bury(first)
+        await first.services.runs.look()
+    events = await _events(first, run.id)
+    *_, takeover, stopped, failed, over = events
+    assert isinstance(takeover, Resumed)
+    assert stopped == Stopped("error")
+    assert isinstance(failed, Failed)
+    assert over == Ended()
+    told_last = [event.message_id for event in events if isinstance(event, TextDelta)][-1:]
+    assert set(told_last) <= set(takeover.discarded)
 
 
 async def test_a_tool_that_is_called_anew_after_each_death_ends_the_run_as_well(fleet: Fleet, once: SlowTool) -> None:

@@ -14,7 +14,7 @@ from tertulia.domain.messages import Message
 from tertulia.domain.runs import Run, meaning_of
 from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin_compaction
 from tertulia.engine.lifecycle.executor import Active, Executor
-from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, last_events, with_end
+from tertulia.engine.lifecycle.finalize import chunk_after, with_end
 from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.recovery import (
     Left,
@@ -22,11 +22,12 @@ from tertulia.engine.lifecycle.recovery import (
     cause_of_death,
     cut_off,
     end_lost,
+    end_unable,
     may_go_on,
     read_left,
     request_of,
     restore,
-    resumption,
+    takeover_events,
 )
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, begin
@@ -132,7 +133,7 @@ class Launcher:
     async def _give_up(self, claim: Claim, ending: Ending) -> None:
         run = claim.run
         try:
-            await self._store.write(partial(_end_unable, run, claim.token, ending))
+            await self._store.write(partial(end_unable, claim, ending))
         except StoreUnavailable as error:
             self._lease.drop(run.id, claim.token, error)
         except (NotFound, LeaseLost) as error:
@@ -164,9 +165,7 @@ class Launcher:
 
         Were this worker to die before, the next one would give its own frames the numbers that were shown already.
         """
-        # A worker may have died before anything was stored.
-        first = () if left.last else (RunStarted(run.id, run.created_at.timestamp()),)
-        told = chunk_after(left.last, [*first, resumption(run, left)])
+        told = chunk_after(left.last, takeover_events(run, left.last, left.discarded))
 
         def write(tx: Transaction) -> None:
             tx.runs.hold(run.id, token)
@@ -189,7 +188,3 @@ class Launcher:
         for message in returns:
             log.append(MessageAdded(message))
         return log
-
-
-def _end_unable(run: Run, token: int, ending: Ending, tx: Transaction) -> None:
-    end_plainly(run, token, ending, chunk_after(tx.events.last(run.id), last_events(ending)), tx)

@@ -4,7 +4,7 @@ A reply that was on its way is asked for again. Of its calls without a return, o
 not run twice gets a return that says it was interrupted; the others are run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from tertulia.context.pairing import interrupted_return
 from tertulia.domain.clock import utc_now
-from tertulia.domain.events import Event, HiddenReasoning, ReasoningDelta, Resumed, TextDelta, ToolCallDelta
+from tertulia.domain.events import Event, HiddenReasoning, ReasoningDelta, Resumed, RunStarted, TextDelta, ToolCallDelta
 from tertulia.domain.messages import Message, ToolCallPart
 from tertulia.domain.runs import Run, Usage
 from tertulia.engine.approvals import Settlement, lost_calls, pending_calls
 from tertulia.engine.lifecycle.compaction_run import METADATA
-from tertulia.engine.lifecycle.finalize import chunk_after, last_events, mark_ended
+from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, last_events, mark_ended
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest, decode_request
 from tertulia.engine.turn.context import Turn
@@ -68,9 +68,7 @@ def read_left(run: Run, tx: Transaction) -> Left:
     history = tx.messages.range(conversation.id, conversation.context_from, conversation.head)
     own = [message for message in history if message.run_id == run.id]
     steps = tx.steps.find(StepQuery(page=Page(limit=None), run_id=run.id))
-    chunks = tx.events.after(run.id, 0)
-    told = [event for chunk in chunks for event in _events.decode(chunk.data)]
-    stored = {message.id for message in own}
+    last, discarded = _log_end(run, own, tx)
     return Left(
         seen=seen,
         own=own,
@@ -79,8 +77,8 @@ def read_left(run: Run, tx: Transaction) -> Left:
         noted=tx.runs.noted_calls(run.id),
         usage=sum((step.usage for step in steps), Usage()),
         step_count=len(steps),
-        last=chunks[-1].last if chunks else 0,
-        discarded=tuple(dict.fromkeys(id_ for id_ in map(_message_of, told) if id_ and id_ not in stored)),
+        last=last,
+        discarded=discarded,
     )
 
 
@@ -128,8 +126,21 @@ def restore(turn: Turn, run: Run, left: Left) -> None:
             turn.rules.record(part.name, part.content if isinstance(part.content, str) else "")
 
 
-def resumption(run: Run, left: Left) -> Resumed:
-    return Resumed(run.id, utc_now().timestamp(), left.discarded)
+def takeover_events(run: Run, last: int, discarded: tuple[str, ...]) -> list[Event]:
+    """What readers are told first of a run that another worker has now, whatever becomes of it.
+
+    The worker before may have shown more than was stored: without this, what comes has numbers that were shown already.
+    """
+    # It may have died before anything was stored.
+    first = [] if last else [RunStarted(run.id, run.created_at.timestamp())]
+    return [*first, Resumed(run.id, utc_now().timestamp(), discarded)]
+
+
+def end_unable(claim: Claim, ending: Ending, tx: Transaction) -> None:
+    """End a run that could not be gone on with, looking at nothing that may be the reason."""
+    run, last = claim.run, tx.events.last(claim.run.id)
+    told = chunk_after(last, [*takeover_events(run, last, ()), *last_events(ending)])
+    end_plainly(run, claim.token, ending, told, tx)
 
 
 def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
@@ -142,7 +153,18 @@ def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
     if returns:
         tx.messages.append(conversation.id, returns)
     mark_ended(run, ending, tx)
-    tx.events.append(run.id, chunk_after(tx.events.last(run.id), last_events(ending, added=returns)))
+    last, discarded = _log_end(run, history, tx)
+    told = [*takeover_events(run, last, discarded), *last_events(ending, added=returns)]
+    tx.events.append(run.id, chunk_after(last, told))
+
+
+def _log_end(run: Run, stored: Iterable[Message], tx: Transaction) -> tuple[int, tuple[str, ...]]:
+    """The sequence id of the last event there is, and the replies told of that are not among the stored messages."""
+    chunks = tx.events.after(run.id, 0)
+    replied = (_message_of(event) for chunk in chunks for event in _events.decode(chunk.data))
+    known = {message.id for message in stored}
+    discarded = dict.fromkeys(id_ for id_ in replied if id_ is not None and id_ not in known)
+    return chunks[-1].last if chunks else 0, tuple(discarded)
 
 
 def _message_of(event: Event) -> str | None:
