@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -21,6 +22,23 @@ async def read(content: bytes) -> ConversationSendBody:
 
     headers = [(b"content-type", b"application/json")]
     return await read_body(Request({"type": "http", "headers": headers, "path": "/"}, receive), ConversationSendBody)
+
+
+PNG = b64encode(b"\x89PNG\r\n\x1a\n....").decode()
+NO_IMAGES = (
+    b"hi",
+    b"%PDF-1.7",
+    b"<svg xmlns=",
+    b"<!doctype html>",
+    b"II*\0....",
+    b"\0\0\0\x18ftypmp42",
+    b"ID3\4",
+    b"\0" * 64,
+)
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
 
 
 async def asked(*, streaming: bool = True, **fields: Any) -> SendRequest:
@@ -45,14 +63,14 @@ async def test_parts_are_told_by_type_or_by_their_fields() -> None:
             {"type": "text", "text": "look"},
             {"text": "here"},
             {"type": "image", "source": {"type": "url", "url": "https://a.test/b.png"}},
-            {"source": {"data": "aGk=", "media_type": "image/png"}},
+            {"source": {"data": PNG, "media_type": "image/png"}},
         ]
     )
     assert request.messages[0].content == (
         TextPart("look"),
         TextPart("here"),
         ImagePart(UrlImage("https://a.test/b.png")),
-        ImagePart(Base64Image("image/png", "aGk=")),
+        ImagePart(Base64Image("image/png", PNG)),
     )
 
 
@@ -114,7 +132,7 @@ async def test_fields_of_other_releases_do_no_harm() -> None:
             "not base64",
         ),
         (
-            {"input": [{"source": {"type": "base64", "media_type": "text/plain", "data": "QQ=="}}]},
+            {"input": [{"source": {"type": "base64", "media_type": "text/plain", "data": PNG}}]},
             ("input", 0, "source", "media_type"),
             "image",
         ),
@@ -122,6 +140,33 @@ async def test_fields_of_other_releases_do_no_harm() -> None:
         (
             {"input": [{"source": {"data": "Qk0xMjM0", "media_type": "image/png"}}]},
             ("input", 0, "source", "data"),
+            "convert it to PNG, JPEG, GIF or WebP",
+        ),
+        *(
+            ({"input": [{"source": source}]}, ("input", 0, "source", place), "convert it to PNG, JPEG, GIF or WebP")
+            for data in map(_base64, NO_IMAGES)
+            for source, place in (
+                ({"data": data, "media_type": "image/png"}, "data"),
+                ({"url": f"data:image/jpeg;base64,{data}"}, "url"),
+            )
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "type": "tool_return",
+                        "tool_returns": [
+                            {
+                                "type": "tool",
+                                "tool_call_id": "c",
+                                "status": "success",
+                                "tool_return": [{"source": {"data": _base64(b"hi"), "media_type": "image/png"}}],
+                            }
+                        ],
+                    }
+                ]
+            },
+            ("messages", 0, "tool_returns", 0, "tool_return", 0, "source", "data"),
             "convert it to PNG, JPEG, GIF or WebP",
         ),
         ({"input": [{"source": {"url": "data:image/png,x"}}]}, ("input", 0, "source", "url"), "as base64"),

@@ -9,9 +9,9 @@ from tertulia.domain.blocks import new_block
 from tertulia.domain.events import Event, MessageAdded, Stopped, ToolCallDelta
 from tertulia.engine.agents import AgentDraft
 from tertulia.engine.joiner import Joiner
-from tertulia.engine.turn.cut_calls import CUT_OFF
+from tertulia.engine.turn.cut_calls import CUT_OFF, NOT_AN_OBJECT
 from tertulia.ports.provider import Finished
-from tests.engine.test_approvals import APPROVAL, INSERT, Talk
+from tests.engine.test_approvals import APPROVAL, INSERT, Talk, ran
 from tests.support.scripted import Act, calls, say
 from tests.support.world import World
 
@@ -75,3 +75,27 @@ async def test_readers_of_whole_messages_are_not_offered_the_call(talk: Talk) ->
     talk.world.model.scripts += [cut((*INSERT[:2], '{"la')), say("Shorter.")]
     joined = Joiner().push(list(enumerate(await talk.say("hi"), 1)))
     assert [event.awaits for _, event in joined if isinstance(event, ToolCallDelta)] == [None]
+
+
+@pytest.mark.parametrize("arguments", ['{"command": "ls', "[1]", '"ls"', "null", "ls"])
+@pytest.mark.parametrize("tool", ["Bash", "memory_insert"])
+async def test_nobody_is_asked_about_a_call_whose_arguments_are_no_object(
+    talk: Talk, tool: str, arguments: str
+) -> None:
+    talk.world.model.scripts += [calls(("b1", tool, arguments)), say("So.")]
+    events = await talk.say("hi")
+    assert returns(events) == [NOT_AN_OBJECT]
+    assert Stopped("end_turn") in events
+    assert is_paired(await talk.world.history(talk.id))
+
+
+async def test_of_several_calls_the_client_gets_those_that_it_can_run(talk: Talk) -> None:
+    good = ("b2", "Bash", '{"command": "ls"}')
+    talk.world.model.scripts += [calls(("b1", "Bash", "{"), good, ("b3", "Bash", "")), say("Done.")]
+    events = await talk.say("hi")
+    assert Stopped("requires_approval") in events
+    joined = [event for _, event in Joiner().push(list(enumerate(events, 1))) if isinstance(event, ToolCallDelta)]
+    assert [event.tool_call_id for event in joined if event.awaits] == ["b2", "b3"]
+    assert returns(events) == [NOT_AN_OBJECT]
+    assert Stopped("end_turn") in await talk.answer(ran("b2", "a file"), ran("b3", "nothing"))
+    assert is_paired(await talk.world.history(talk.id))

@@ -34,7 +34,9 @@ _SIGNATURES: Final = (
     (0, b"GIF89a", "image/gif"),
     (8, b"WEBP", "image/webp"),  # before it stand RIFF and a length
     (4, b"ftyphei", "image/heic"),  # before it stands a length
+    (4, b"ftyphevc", "image/heic"),
     (4, b"ftypmif1", "image/heif"),
+    (4, b"ftypmsf1", "image/heif"),
     (4, b"ftypavi", "image/avif"),
     (0, b"BM", "image/bmp"),
     (0, b"II*\0", "image/tiff"),

@@ -15,8 +15,8 @@ from tertulia.domain.messages import Base64Image, ImagePart, TextPart, UrlImage
 MAX_PARTS: Final = 1_000
 """In one message."""
 
-_NEVER_SHOWN: Final = frozenset({"image/avif", "image/bmp", "image/tiff"})
-"""What no provider takes."""
+_SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/heic", "image/heif"})
+"""What at least one provider takes."""
 
 
 class SentModel(BodyModel):
@@ -59,7 +59,7 @@ def _check_image(data: str) -> None:
     if not image:
         message = "is empty"
         raise ValueError(message)
-    if image_type(image[:12]) in _NEVER_SHOWN or image.lstrip()[:5].lower() in {b"<svg ", b"<?xml"}:
+    if image_type(image[:12]) not in _SHOWN:
         message = "is not an image that models can see: convert it to PNG, JPEG, GIF or WebP"
         raise ValueError(message)
 

@@ -1,4 +1,7 @@
-"""Calls that a reply's limit cut off: nobody runs them, and the model is told."""
+"""Calls that nobody could run: the model is told, and no client is asked about them.
+
+Those are the one that a reply's limit cut off, and those for a client whose arguments are not a JSON object.
+"""
 
 from typing import Final
 
@@ -19,19 +22,39 @@ CUT_OFF: Final = (
 )
 
 
-def without_cut_call(step: StepRecord, message: Message) -> list[Message]:
-    """The reply as it is to be stored, with the return of the call that its limit cut off, if it did.
+NOT_AN_OBJECT: Final = (
+    "This call was not run: its arguments are not a JSON object. Call the tool again with a JSON object as its "
+    "arguments."
+)
 
-    That call waits for nobody's answer.
+
+def without_broken_calls(step: StepRecord, message: Message) -> list[Message]:
+    """The reply as it is to be stored, with the returns of its calls that nobody could run.
+
+    Those calls wait for nobody's answer.
     """
     finished = step.reply.finished
-    said = [(at, part) for at, part in enumerate(message.content) if not isinstance(part, NativePart)]
-    at, last = said[-1] if said else (0, None)
-    if finished is None or finished.reason != "length" or not isinstance(last, ToolCallPart) or _is_whole(last):
-        return [message]
-    call = replace(last, awaits=None)
-    told = return_message(return_part(call, ToolOutcome(content=CUT_OFF, status="error")), step.run, step_id=step.id)
-    return [replace(message, content=(*message.content[:at], call, *message.content[at + 1 :])), told]
+    said = [at for at, part in enumerate(message.content) if not isinstance(part, NativePart)]
+    last = said[-1] if said and finished is not None and finished.reason == "length" else None
+    content, returns = list(message.content), list[Message]()
+    for at, part in enumerate(message.content):
+        if not isinstance(part, ToolCallPart):
+            continue
+        why = _why_not(part, may_be_cut=at == last)
+        if why is not None:
+            call = content[at] = replace(part, awaits=None)
+            outcome = ToolOutcome(content=why, status="error")
+            returns.append(return_message(return_part(call, outcome), step.run, step_id=step.id))
+    return [replace(message, content=tuple(content)), *returns] if returns else [message]
+
+
+def _why_not(call: ToolCallPart, *, may_be_cut: bool) -> str | None:
+    """Why the call cannot be run; None if it can, or if running it tells the model."""
+    if not (may_be_cut or call.awaits) or _is_whole(call):
+        return None
+    if may_be_cut:
+        return CUT_OFF
+    return NOT_AN_OBJECT if call.arguments.strip() else None
 
 
 def _is_whole(call: ToolCallPart) -> bool:

@@ -24,7 +24,7 @@ from tertulia.domain.messages import ToolCallPart
 from tertulia.domain.runs import FailedTry, Usage
 from tertulia.engine.turn.compaction import Compactor, Room
 from tertulia.engine.turn.context import Turn
-from tertulia.engine.turn.cut_calls import MOST_IN_A_ROW, without_cut_call
+from tertulia.engine.turn.cut_calls import MOST_IN_A_ROW, without_broken_calls
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_call import ModelCall
 from tertulia.engine.turn.outcome import Ending
@@ -65,19 +65,18 @@ class Loop:
             calls = step.reply.calls()
             last = turn.step_count >= turn.max_steps
             if not calls and (last or not turn.rules.missing):
-                finished = step.reply.finished
-                return Ending("max_tokens_exceeded" if finished and finished.reason == "length" else "end_turn")
+                return Ending("max_tokens_exceeded" if _reached_its_limit(step) else "end_turn")
             turn.faults("before_reply_stored")
-            cut = await self._store_reply(step)
+            told = await self._store_reply(step)
             turn.faults("after_reply_stored")
-            calls = calls[: len(calls) - cut]
+            calls = [call for call in calls if call.id not in told]
             await _run_tools(turn, step, [call for call in calls if not call.awaits])
             turn.telemetry(StepEnded(step.step("success", None)))
             if any(call.awaits for call in calls):
                 return Ending("requires_approval")
             if ending := _over_after_tools(turn):
                 return ending
-            cut_in_a_row = cut_in_a_row + 1 if cut else 0
+            cut_in_a_row = cut_in_a_row + 1 if told and _reached_its_limit(step) else 0
             if cut_in_a_row == MOST_IN_A_ROW:
                 return Ending("max_tokens_exceeded")
 
@@ -134,18 +133,23 @@ class Loop:
                 room.learn(step.request, head, usage)
                 return step
 
-    async def _store_reply(self, step: StepRecord) -> int:
-        """How many of its calls were cut off, which have their return with it: one or none."""
+    async def _store_reply(self, step: StepRecord) -> set[str]:
+        """The ids of its calls that nobody could run, which have their returns with it."""
         message, record = step.message(partial=False), step.step("success", None)
-        messages = without_cut_call(step, message) if message else []
+        messages = without_broken_calls(step, message) if message else []
         told = list(map(MessageAdded, messages[1:]))
         await self._turn.commit(
             lambda tx: step.write(tx, record), messages=messages, events=told, then=self._close_step
         )
-        return len(told)
+        return {part.tool_call_id for added in messages[1:] for part in added.tool_returns}
 
     def _close_step(self) -> None:
         self.open_step = None
+
+
+def _reached_its_limit(step: StepRecord) -> bool:
+    finished = step.reply.finished
+    return finished is not None and finished.reason == "length"
 
 
 def _is_outage(error: ProviderError) -> bool:
