@@ -40,9 +40,9 @@ A client that does not know of these sees no difference.
 - **A message to a busy conversation**, one that is still answering another message. It is refused with 409 unless the
   request or the agent says otherwise: with the header `X-Tertulia-Busy` or the field `busy_policy` of the body (in the
   SDK `extra_body={"busy_policy": "enqueue"}`), or `busy_policy` of the agent, each `reject`, `enqueue`, `interrupt` or
-  `rollback`. `enqueue` waits its turn (`TERTULIA_QUEUE_LIMIT` messages may), `interrupt` cancels the running run and
-  keeps what it said so far, `rollback` cancels it and takes back what it added. The body goes before the header, both
-  before the agent. A run that waits has the status `created`.
+  `rollback`. `enqueue` waits its turn (up to `TERTULIA_QUEUE_LIMIT` messages), `interrupt` cancels the current run and
+  keeps what it said so far, `rollback` cancels it and discards what it added. The body overrides the header, and both
+  override the agent. A queued run has the status `created`.
 - **Fallback models.** `fallback_models`, a list of handles, of an agent or a conversation (in the SDK
   `extra_body={"fallback_models": ["openai/gpt-4o-mini"]}`): they are asked in order if the model is overloaded,
   rate limited or unreachable before it said anything. The conversation's override the agent's. `model` of a step and
@@ -56,19 +56,19 @@ A client that does not know of these sees no difference.
 - **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists them. They count as denied
   when a message arrives later than `TERTULIA_APPROVAL_DEADLINE`.
 - **Compaction can be undone.** `POST /v1/conversations/{conversation_id}/compact/undo` shows the model again what the
-  last compaction took out of its view; what was said since stays. `compaction_stats` also say `mode`, `method` (a
+  last compaction took out of view; what was said since stays. `compaction_stats` also say `mode`, `method` (a
   model, pieces, or excerpts without a model), `model`, `failure` and `summarizer_tokens`.
   `TERTULIA_COMPACTION_THRESHOLD` is the fraction of the window at which older messages are summarised.
 - **Responses say what must not be retried.** The official SDKs retry requests that failed with 409 or 5xx. If a retry
   would be a second message, or get the same answer, the response carries `x-should-retry: false`.
-- **Browsers.** A server without a key answers only to names of its own machine, and takes nothing from pages of other
-  origins (`TERTULIA_ALLOWED_HOSTS`, `TERTULIA_CORS_ORIGINS`).
+- **Browsers.** A server without a key answers only to names of its own machine, and accepts no requests from pages of
+  other origins (`TERTULIA_ALLOWED_HOSTS`, `TERTULIA_CORS_ORIGINS`).
 - **Search in conversations.** `POST /v1/conversations/search` with `query` and, if wanted, `agent_id`,
   `archive_status`, `start_date`, `end_date`, `limit` answers `[{"conversation", "messages"}]`: conversations in which
   a message or the summary matches.
 - **Previews** of a conversation's request as well as of an agent's: `…/messages/preview-raw-payload`.
 - **Callbacks** of `agents.messages.create_async` are signed: `X-Tertulia-Signature: t=<seconds>,v1=<hex>` is the
-  HMAC-SHA256 of `<t>.<body>` with the server's `TERTULIA_API_KEY`, or without one the contents of `callback.key` in
+  HMAC-SHA256 of `<t>.<body>` with the server's `TERTULIA_API_KEY`, or else the contents of `callback.key` in
   the data directory. The body has `run_id`, `agent_id`, `conversation_id`, `status`, `stop_reason`, `completed_at`,
   `error` and `metadata`. Five attempts are made in about two and a half minutes; the run's `callback_…` fields show
   the outcome.

@@ -105,14 +105,14 @@ def _check_key(account: ProviderAccount, row: ProviderType) -> None:
     """Servers of one's own may want no key; a public service always does."""
     if row.base_url and not account.base_url and not account.credentials.api_key:
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' needs an api_key, unless it has a "
-            "base_url of its own.",
+            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' needs an api_key, unless it has its own "
+            "base_url.",
         )
     if row.dialect == "bedrock" and account.base_url and not account.credentials.api_key:
         # AWS's SDK would look for credentials, and those of the server are not meant for an address of the caller's.
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' with a base_url of its own needs an "
-            "api_key of its own, too.",
+            f"INVALID_ARGUMENT: a provider of the type '{row.provider_type}' with its own base_url also needs its "
+            "own api_key.",
         )
 
 
@@ -152,7 +152,7 @@ def _base_url(account: ProviderAccount, row: ProviderType, settings: ProviderSet
     if account.base_url:
         if "@" in account.base_url.partition("://")[2].partition("/")[0]:
             raise InvalidArgument(
-                "INVALID_ARGUMENT: base_url has a user or a password in it, and is shown to whoever asks: give them in "
+                "INVALID_ARGUMENT: base_url contains a user or a password, and is shown in responses: put them in "
                 "api_key.",
             )
         try:

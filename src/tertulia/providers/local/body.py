@@ -92,7 +92,7 @@ def refuse_inexpressible(settings: ModelSettings) -> None:
     for name in _INEXPRESSIBLE:
         if getattr(settings, name) is not None:
             raise InvalidArgument(
-                f"INVALID_ARGUMENT: model_settings.{name} has no meaning for a model that runs inside the server. "
+                f"INVALID_ARGUMENT: model_settings.{name} does not apply to a model that runs inside the server. "
                 "Remove it.",
             )
 
@@ -101,6 +101,6 @@ def _refuse_image(request: ModelRequest) -> None:
     """An image asked about now is refused; one further back is named in its place, so that the talk can go on."""
     if request.messages and any(isinstance(part, ImagePart) for part in request.messages[-1].content):
         raise InvalidArgument(
-            f"INVALID_ARGUMENT: the model 'local/{request.model}' reads text alone. Send the message without the "
-            "image, or use a model that sees.",
+            f"INVALID_ARGUMENT: the model 'local/{request.model}' only reads text. Send the message without the "
+            "image, or use a model that sees images.",
         )
