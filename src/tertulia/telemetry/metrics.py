@@ -137,6 +137,7 @@ class Metrics:
             figures.pool_waiting.set(sources.pool.waiting)
         try:
             waiting = await asyncio.wait_for(sources.store.read(lambda tx: tx.runs.waiting()), _PATIENCE)
+            await sources.store.check_writing(_PATIENCE)
         except (StoreUnavailable, TimeoutError):
             figures.database_up.set(0)
         else:
