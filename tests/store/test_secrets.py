@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tertulia.domain.errors import InvalidArgument, SecretUnreadable
-from tertulia.store.secrets import CallbackSecret, FernetSecrets, kept_key
+from tertulia.store.secrets import CallbackSecret, FernetSecrets, load_key
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
@@ -37,14 +37,14 @@ def test_processes_that_start_together_end_with_the_same_key(tmp_path: Path) -> 
     path = tmp_path / "secret.key"
     # The lock is the open file's, so threads are to each other what processes are.
     with ThreadPoolExecutor(8) as pool:
-        keys = list(pool.map(kept_key, [path] * 32))
+        keys = list(pool.map(load_key, [path] * 32))
     assert set(keys) == {path.read_text()}
 
 
 def test_a_file_that_was_cut_off_before_the_key_was_written_is_filled(tmp_path: Path) -> None:
     path = tmp_path / "secret.key"
     path.touch()
-    assert kept_key(path) == path.read_text() != ""
+    assert load_key(path) == path.read_text() != ""
 
 
 def test_a_file_that_holds_something_else_is_not_overwritten(tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_without_a_place_for_a_key_nothing_is_sealed() -> None:
 
 def test_a_key_that_may_only_be_read_is_read(tmp_path: Path) -> None:
     path = tmp_path / "secret.key"
-    key = kept_key(path)
+    key = load_key(path)
     path.chmod(0o400)
     tmp_path.chmod(0o500)
-    assert kept_key(path) == key
+    assert load_key(path) == key
 
 
 def test_a_key_that_cannot_be_kept_is_said_with_the_variable_that_spares_it(tmp_path: Path) -> None:

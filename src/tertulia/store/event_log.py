@@ -135,7 +135,7 @@ class StoredEventLog:
                 chunks, _ = await self._store.read(partial(_next, place.run_id, place.seq, known=True))
                 if not chunks:
                     return place.over()
-                return await _decoded(chunks, place.seq, upto)
+                return await _decode(chunks, place.seq, upto)
             case Where.OVER:
                 place.enter(None)
             case Where.LOST:
@@ -150,7 +150,7 @@ class StoredEventLog:
             return place.over()
         if not chunks and place.run_id not in self._live:
             await self._change(place.run_id, changed)
-        return await _decoded(chunks, place.seq)
+        return await _decode(chunks, place.seq)
 
     def wake(self, run_ids: Sequence[str] | None) -> None:
         """The runs have new events in the store; None: any may have."""
@@ -305,7 +305,7 @@ def _consecutive(chunks: Sequence[EventChunk], seq: int) -> list[EventChunk]:
     return consecutive
 
 
-async def _decoded(chunks: Sequence[EventChunk], seq: int, upto: int | None = None) -> list[Sequence[Numbered]]:
+async def _decode(chunks: Sequence[EventChunk], seq: int, upto: int | None = None) -> list[Sequence[Numbered]]:
     """The events of the chunks after ``seq``, no further than ``upto``."""
     batches: list[Sequence[Numbered]] = []
     for chunk in chunks:

@@ -13,7 +13,7 @@ _MISTAKES: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.Da
 MAKE_ROOM: Final = "Make room on its disk: the server goes on by itself as soon as there is some."
 
 
-def translated(error: BaseException) -> BaseException:
+def translate(error: BaseException) -> BaseException:
     """StoreUnavailable for what the database could not do, a complaint about a value it cannot hold, or as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, sqlite3.DatabaseError):

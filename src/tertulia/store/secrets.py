@@ -67,7 +67,7 @@ class FernetSecrets:
                 "INVALID_ARGUMENT: this server has no key to encrypt credentials with. Set TERTULIA_SECRET_KEY, the "
                 "same for every server of the database, for example to the output of: openssl rand -base64 32",
             )
-        return _fernet(kept_key(self._key_file))
+        return _fernet(load_key(self._key_file))
 
     @property
     def _opening(self) -> "MultiFernet | None":
@@ -75,11 +75,11 @@ class FernetSecrets:
 
         keys = list(self._keys)
         if self._key_file is not None and os.path.lexists(self._key_file):
-            keys.append(kept_key(self._key_file))
+            keys.append(load_key(self._key_file))
         return MultiFernet([_fernet(key) for key in keys]) if keys else None
 
 
-def kept_key(path: Path) -> str:
+def load_key(path: Path) -> str:
     """The key in the file; made if there is none, and the same one for all who come at once.
 
     :raises InvalidArgument: if the file holds something else, or can be neither read nor made.
@@ -87,7 +87,7 @@ def kept_key(path: Path) -> str:
     from cryptography.fernet import Fernet  # noqa: PLC0415  as above
 
     try:
-        key = kept_text(path, lambda: Fernet.generate_key().decode())
+        key = load_text(path, lambda: Fernet.generate_key().decode())
     except OSError as error:
         raise InvalidArgument(
             f"INVALID_ARGUMENT: the key that credentials are encrypted with cannot be kept in {path} "
@@ -119,7 +119,7 @@ class CallbackSecret:
         if self._api_key is not None:
             return self._api_key.encode()
         try:
-            return kept_text(self._path, lambda: token_hex(32)).encode()
+            return load_text(self._path, lambda: token_hex(32)).encode()
         except OSError as error:
             raise InvalidArgument(
                 "INVALID_ARGUMENT: this server cannot sign callbacks: its signing key cannot be stored in "
@@ -128,7 +128,7 @@ class CallbackSecret:
             ) from error
 
 
-def kept_text(path: Path, make: Callable[[], str]) -> str:
+def load_text(path: Path, make: Callable[[], str]) -> str:
     """What is in the file; what ``make`` makes if there is nothing, and the same for all who come at once.
 
     :raises OSError: if it can be neither read nor made.

@@ -206,7 +206,7 @@ def mark_of(begun: Sequence[str | None], source: str, place: str) -> Mark | None
     return None if mark is None else msgspec.json.decode(mark, type=Mark)
 
 
-def searched_texts(rows: Sequence[Row], *, bare: bool) -> list[str]:
+def search_texts(rows: Sequence[Row], *, bare: bool) -> list[str]:
     """What is searched of each row of ``messages``; ``bare`` is how Postgres keeps it."""
     places = {column.name: place for place, column in enumerate(messages.columns)}
     body, position = places["body"], places["position"]

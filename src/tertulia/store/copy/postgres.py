@@ -23,7 +23,7 @@ from tertulia.store.copy.copying import (
     key_columns,
     key_of,
     mark_of,
-    searched_texts,
+    search_texts,
     weight,
 )
 from tertulia.store.postgres.embedded import EmbeddedPostgres
@@ -62,7 +62,7 @@ async def open_source(url: str, server: EmbeddedPostgres | None = None) -> "Post
     :raises CopyFailed: if a server uses it, or it has not this version's schema.
     :raises StoreUnavailable: if it cannot be reached.
     """
-    source = PostgresSource(url, await _connected(url, server), server)
+    source = PostgresSource(url, await _connect(url, server), server)
     try:
         with source.told():
             await source.check()
@@ -80,7 +80,7 @@ async def open_target(url: str, server: EmbeddedPostgres | None = None) -> "Post
     :raises CopyFailed: if a server or another copy uses it, or it holds data of its own.
     :raises StoreUnavailable: if it cannot be reached.
     """
-    target = PostgresTarget(url, await _connected(url, server), server)
+    target = PostgresTarget(url, await _connect(url, server), server)
     try:
         with target.told():
             await target.connection.execute(_AS_TARGET)
@@ -91,7 +91,7 @@ async def open_target(url: str, server: EmbeddedPostgres | None = None) -> "Post
     return target
 
 
-async def _connected(url: str, server: EmbeddedPostgres | None) -> "asyncpg.Connection[Any]":
+async def _connect(url: str, server: EmbeddedPostgres | None) -> "asyncpg.Connection[Any]":
     try:
         await look_at(url)  # says what is wrong with it
         return await connect(url)
@@ -219,7 +219,7 @@ class PostgresTarget(PostgresSource):
     async def _insert(self, table: sa.Table, rows: Sequence[Row]) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
         if table is messages:
-            columns.append(searched_texts(rows, bare=True))
+            columns.append(search_texts(rows, bare=True))
         await self.connection.execute(_insertion(table), *columns)
 
     async def _name_refused(self, table: sa.Table, rows: Sequence[Row]) -> None:

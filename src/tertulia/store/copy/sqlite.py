@@ -20,7 +20,7 @@ from tertulia.store.copy.copying import (
     check_revision,
     key_columns,
     mark_of,
-    searched_texts,
+    search_texts,
     weight,
 )
 from tertulia.store.schema import COPYING, SCHEMA_REVISION
@@ -43,8 +43,8 @@ def open_source(path: Path) -> "SqliteSource":
     """
     if not path.is_file():
         raise CopyFailed(f"There is no database {path}.")
-    lock = _held(path)
-    with ExitStack() as opened, _told(path):
+    lock = _hold(path)
+    with ExitStack() as opened, _typed_failures(path):
         opened.callback(lock.release)
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
         opened.callback(connection.close)
@@ -60,11 +60,11 @@ async def open_target(path: Path) -> "SqliteTarget":
     :raises CopyFailed: if a server uses it, or it holds data of its own.
     :raises StoreUnavailable: if it cannot be written.
     """
-    with _told(path):
+    with _typed_failures(path):
         if not _is_unfinished(path):
             await (await open_sqlite(path)).close()
-    lock = _held(path)
-    with ExitStack() as opened, _told(path):
+    lock = _hold(path)
+    with ExitStack() as opened, _typed_failures(path):
         opened.callback(lock.release)
         connection = sqlite3.connect(path, isolation_level=None)
         opened.callback(connection.close)
@@ -81,7 +81,7 @@ def _is_unfinished(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    lock = _held(path)
+    lock = _hold(path)
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         try:
@@ -95,7 +95,7 @@ def _is_unfinished(path: Path) -> bool:
     return revision == COPYING
 
 
-def _held(path: Path) -> FileLock:
+def _hold(path: Path) -> FileLock:
     try:
         return FileLock.acquire(path)
     except DataDirectoryHeld as error:
@@ -119,7 +119,7 @@ def _refuse_data(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Generator[None]:
+def _typed_failures(path: Path) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:
@@ -139,14 +139,14 @@ class SqliteSource:
         return str(self._path)
 
     async def count(self, table: sa.Table) -> int:
-        with _told(self._path):
+        with _typed_failures(self._path):
             return self._connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]  # noqa: S608  our own name
 
     async def batches(self, table: sa.Table, after: tuple[str | int, ...] | None = None) -> AsyncGenerator[list[Row]]:
         booleans = [place for place, column in enumerate(table.columns) if isinstance(column.type, sa.Boolean)]
         batch: list[Row] = []
         size = 0
-        with _told(self._path):
+        with _typed_failures(self._path):
             for row in self._connection.execute(_query(table, after is not None), after or ()):
                 batch.append(_with_booleans(row, booleans) if booleans else row)
                 size += weight(row)
@@ -165,7 +165,7 @@ class SqliteTarget(SqliteSource):
     """A target. The search index is left to the server, as it always is."""
 
     async def begin(self, source: str) -> Mark | None:
-        with _told(self._path):
+        with _typed_failures(self._path):
             if _revision(self._connection) != COPYING:
                 with self._transaction():
                     _refuse_data(self._connection, self._path)
@@ -178,14 +178,14 @@ class SqliteTarget(SqliteSource):
     async def add(self, table: sa.Table, rows: Sequence[Row], mark: Mark) -> None:
         given = rows
         if table is messages:
-            texts = searched_texts(rows, bare=False)
+            texts = search_texts(rows, bare=False)
             given = [(*row, text) for row, text in zip(rows, texts, strict=True)]
-        with _told(self._path), self._transaction():
+        with _typed_failures(self._path), self._transaction():
             self._connection.executemany(_insertion(table), given)
             self._connection.execute("UPDATE copying SET mark = ?", (msgspec.json.encode(mark).decode(),))
 
     async def finish(self) -> None:
-        with _told(self._path):
+        with _typed_failures(self._path):
             with self._transaction():
                 for statement in _FINISH:
                     self._connection.execute(statement)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tertulia.ports.store import Transaction
-from tertulia.store.postgres.failures import Unavailable, reason, translated
+from tertulia.store.postgres.failures import Unavailable, reason, translate
 from tertulia.store.sql.postgres_nouns import PostgresTransaction
 from tertulia.store.sql.postgres_session import Mark, Mode, PostgresSession
 
@@ -94,7 +94,7 @@ class Connection:
 
     def _failure(self, error: BaseException) -> BaseException:
         # Futures refuse StopIteration.
-        known = RuntimeError("a work raised StopIteration") if isinstance(error, StopIteration) else translated(error)
+        known = RuntimeError("a work raised StopIteration") if isinstance(error, StopIteration) else translate(error)
         if self.driver.is_closed() and not isinstance(known, Unavailable):
             return Unavailable(f"The connection to the database broke: {error}")
         return known

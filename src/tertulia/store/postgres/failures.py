@@ -62,7 +62,7 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-def translated(error: BaseException) -> BaseException:
+def translate(error: BaseException) -> BaseException:
     """StoreUnavailable for what the database could not do, a complaint about a text it cannot hold, or as it is."""
     for cause in _causes(error):
         if isinstance(cause, _UNAVAILABLE):

@@ -99,7 +99,7 @@ class Pool:
             await self._discard(connection)
         self._open += 1
         try:
-            return await connected(self._connect, patience)
+            return await connect_patiently(self._connect, patience)
         except BaseException:
             self._open -= 1
             self._next()
@@ -132,7 +132,7 @@ class Pool:
         return self._new.pop()
 
 
-async def connected(connect: Callable[[], Awaitable[Connection]], patience: float) -> Connection:
+async def connect_patiently(connect: Callable[[], Awaitable[Connection]], patience: float) -> Connection:
     """A new connection, tried for again and again while the database is not to be reached.
 
     :raises Unavailable: if that lasts longer than ``patience`` seconds.

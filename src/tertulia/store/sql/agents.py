@@ -11,7 +11,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import NotFound
 from tertulia.ports.queries import AgentQuery, TagQuery
 from tertulia.store.sql import tables
-from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
+from tertulia.store.sql.pages import Order, contains, fetch_page, has_tags, visible
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.steps import delete_unused_frames, frames_of
 from tertulia.store.sql.tables import (
@@ -130,12 +130,12 @@ class SqlAgents:
         return True
 
     def find(self, query: AgentQuery) -> list[Agent]:
-        statement = _filtered(sa.select(agents.c.body), query)
+        statement = _filter(sa.select(agents.c.body), query)
         bodies = fetch_page(self._session, statement, _ORDERS[query.order_by], query.page, "Agent")
         return [agent_of_body(body) for body in bodies]
 
     def count(self, query: AgentQuery) -> int:
-        return self._session.first_column(_filtered(sa.select(sa.func.count()), query))[0]
+        return self._session.first_column(_filter(sa.select(sa.func.count()), query))[0]
 
     def activity(self, agent_ids: Sequence[str]) -> dict[str, AgentActivity]:
         """One for each id; that of an agent that never ran is empty."""
@@ -181,7 +181,7 @@ _ORDERS: Final = {
 }
 
 
-def _filtered(statement: sa.Select[Any], query: AgentQuery) -> sa.Select[Any]:
+def _filter(statement: sa.Select[Any], query: AgentQuery) -> sa.Select[Any]:
     statement = statement.select_from(agents.outerjoin(agent_activity, agent_activity.c.agent_id == agents.c.id))
     statement = statement.where(~agents.c.deleted)
     if query.name is not None:
@@ -190,7 +190,7 @@ def _filtered(statement: sa.Select[Any], query: AgentQuery) -> sa.Select[Any]:
         statement = statement.where(contains(agents.c.name, query.text))
     if query.tags:
         statement = statement.where(
-            tagged(agents.c.id, agent_tags.c.agent_id, agent_tags.c.tag, query.tags, every=query.match_all_tags)
+            has_tags(agents.c.id, agent_tags.c.agent_id, agent_tags.c.tag, query.tags, every=query.match_all_tags)
         )
     if query.project_id is not None:
         statement = statement.where(agents.c.project_id == query.project_id)

@@ -11,7 +11,7 @@ from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import BlockClash, NotFound
 from tertulia.ports.queries import BlockQuery
-from tertulia.store.sql.pages import Order, contains, fetch_page, tagged, visible
+from tertulia.store.sql.pages import Order, contains, fetch_page, has_tags, visible
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.tables import attachments, block_tags, blocks
 
@@ -144,7 +144,7 @@ def _attributes(query: BlockQuery) -> list[sa.ColumnElement[bool]]:
     conditions += [contains(blocks.c[column], part) for column, part in parts.items() if part is not None]
     if query.tags:
         conditions.append(
-            tagged(blocks.c.id, block_tags.c.block_id, block_tags.c.tag, query.tags, every=query.match_all_tags)
+            has_tags(blocks.c.id, block_tags.c.block_id, block_tags.c.tag, query.tags, every=query.match_all_tags)
         )
     if query.templates_only:
         conditions.append(blocks.c.is_template)

@@ -11,7 +11,7 @@ CANDIDATES: Final = 200
 """How many of the newest messages with the words are compared, or as many as are asked for."""
 
 
-def narrowed(statement: sa.Select[Any, Any], query: SearchQuery, older_than: int | None) -> sa.Select[Any, Any]:
+def narrow(statement: sa.Select[Any, Any], query: SearchQuery, older_than: int | None) -> sa.Select[Any, Any]:
     """The statement over messages, newest first, with the rest of what the query asks for."""
     if older_than is not None:
         statement = statement.where((messages.c.seq + 0) < older_than)

@@ -78,7 +78,7 @@ def _key(session: Session, statement: sa.Select[Any], order: Order, id_: str, no
     return found[0]
 
 
-def tagged(
+def has_tags(
     owner: sa.ColumnElement[str], tag_owner: sa.Column[Any], tag: sa.Column[Any], wanted: Sequence[str], *, every: bool
 ) -> sa.ColumnElement[bool]:
     """The rows whose id ``owner`` has any of the ``wanted`` tags, or ``every`` one of them."""

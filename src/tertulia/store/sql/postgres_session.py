@@ -156,7 +156,7 @@ class PostgresSession:
     def catch_up(self) -> None:
         """After the commit: write the rows that another transaction had, each in a transaction of its own."""
         for sql, parameters in self._afterwards:
-            await_only(self._driver.execute(_numbered(sql), *parameters))
+            await_only(self._driver.execute(_number(sql), *parameters))
 
     def together(self, parts: Sequence[Part], wanted: str) -> Any:
         """Execute parts with what waits, as one statement; ``wanted`` is SQL for a value of what they return."""
@@ -168,7 +168,7 @@ class PostgresSession:
             self._marked = True
             parts.append(Part(_MARK, (self._name, self._mark)))
         self._writes = True
-        sql = _composed(tuple((part.sql, part.name) for part in parts), wanted)
+        sql = _compose(tuple((part.sql, part.name) for part in parts), wanted)
         parameters = [value for part in parts for value in part.parameters]
         self._begin()
         try:
@@ -184,7 +184,7 @@ class PostgresSession:
 
     def run(self, sql: str, *parameters: Value) -> int:
         self._begin_to_write()
-        status = self._awaited(lambda: self._driver.execute(_numbered(sql), *parameters), sql)
+        status = self._awaited(lambda: self._driver.execute(_number(sql), *parameters), sql)
         return int(status.rpartition(" ")[2])
 
     def run_many(self, sql: str, parameters: Iterable[Sequence[Value]]) -> None:
@@ -195,7 +195,7 @@ class PostgresSession:
             self.later(sql, *rows[0])
             return
         self._begin_to_write()
-        self._awaited(lambda: self._driver.executemany(_numbered(sql), rows), sql)
+        self._awaited(lambda: self._driver.executemany(_number(sql), rows), sql)
 
     def insert_under(self, owner: tuple[str, str], sql: str, *parameters: Value) -> int:
         try:
@@ -213,7 +213,7 @@ class PostgresSession:
         self._prepare_to_ask()
         if "RETURNING" in sql:
             self._writes = True
-        return self._awaited(lambda: self._driver.fetch(_numbered(sql), *parameters), sql)
+        return self._awaited(lambda: self._driver.fetch(_number(sql), *parameters), sql)
 
     def select(self, statement: sa.Select[Any, Any]) -> list[Any]:
         self._prepare_to_ask()
@@ -290,7 +290,7 @@ def _owner_missing(error: IntegrityError, parts: Iterable[Part]) -> Exception:
 
 
 @lru_cache(maxsize=1000)
-def _numbered(sql: str, first: int = 1) -> str:
+def _number(sql: str, first: int = 1) -> str:
     """With Postgres's own marks for parameters."""
     beginning, *others = sql.split("?")
     return beginning + "".join(f"${number}{part}" for number, part in enumerate(others, first))
@@ -302,7 +302,7 @@ def _tables(sql: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1000)
-def _composed(parts: tuple[tuple[str, str | None], ...], wanted: str) -> str:
+def _compose(parts: tuple[tuple[str, str | None], ...], wanted: str) -> str:
     """One statement of all parts, whose row is ``wanted`` and how many rows each changed."""
     expressions: list[str] = []
     counts: list[str] = []
@@ -310,7 +310,7 @@ def _composed(parts: tuple[tuple[str, str | None], ...], wanted: str) -> str:
     for number, (sql, given) in enumerate(parts):
         name = given or f"part_{number}"
         returning = "" if "RETURNING" in sql or sql.lstrip().startswith("SELECT") else " RETURNING 1"
-        expressions.append(f"{name} AS ({_numbered(sql, used + 1)}{returning})")
+        expressions.append(f"{name} AS ({_number(sql, used + 1)}{returning})")
         counts.append(f"(SELECT count(*) FROM {name})")  # noqa: S608  made of our own statements
         used += sql.count("?")
     columns = ", ".join([wanted, *counts])

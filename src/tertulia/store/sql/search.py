@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY
 
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import SearchQuery
-from tertulia.store.sql.filters import CANDIDATES, narrowed
+from tertulia.store.sql.filters import CANDIDATES, narrow
 from tertulia.store.sql.session import Session
 from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.tables import messages
@@ -127,7 +127,7 @@ def _matching(session: Session, statement: sa.Select[Any, Any], asked: Wanted, q
     found: list[Found] = []
     most, older_than, size = max(query.limit, CANDIDATES), None, 0
     for _ in range(1 if asked.exact else _MOST_LOOKS):
-        rows = session.select(narrowed(statement, query, older_than))
+        rows = session.select(narrow(statement, query, older_than))
         for _, body in rows:
             message = _decode(body)
             size += len(message.text)

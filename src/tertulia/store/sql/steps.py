@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tertulia.domain.errors import NotFound
 from tertulia.domain.runs import Step, StepTrace
 from tertulia.ports.queries import StepQuery
-from tertulia.store.sql.pages import Order, fetch_page, tagged
+from tertulia.store.sql.pages import Order, fetch_page, has_tags
 from tertulia.store.sql.session import Session, unless_found
 from tertulia.store.sql.tables import microseconds, of_living_agent, runs, step_tags, steps
 
@@ -127,7 +127,7 @@ def _conditions(query: StepQuery) -> list[sa.ColumnElement[bool]]:
     if query.has_feedback is not None:
         conditions.append(steps.c.feedback.is_not(None) if query.has_feedback else steps.c.feedback.is_(None))
     if query.tags:
-        conditions.append(tagged(steps.c.id, step_tags.c.step_id, step_tags.c.tag, query.tags, every=False))
+        conditions.append(has_tags(steps.c.id, step_tags.c.step_id, step_tags.c.tag, query.tags, every=False))
     if query.start is not None:
         conditions.append(steps.c.created_at >= query.start)
     if query.end is not None:

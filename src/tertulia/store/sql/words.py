@@ -84,7 +84,7 @@ def index_terms(text: str) -> str:
 
 def as_read(text: str) -> str:
     """The words and single characters of a text in their order, each with a space before and after it."""
-    return _wrapped(_runs(text))
+    return _wrap(_runs(text))
 
 
 def wanted(query: str) -> Wanted | None:
@@ -106,7 +106,7 @@ def wanted(query: str) -> Wanted | None:
             else:
                 terms.update(dict.fromkeys(map("".join, pairwise(run))))
         if runs:
-            phrases[_wrapped(runs)] = None
+            phrases[_wrap(runs)] = None
             exact &= len(runs) == 1 and len(runs[0]) < (3 if _is_unspaced(runs[0]) else _LONGEST_TERM)
     if not phrases:
         return None
@@ -130,5 +130,5 @@ def _is_unspaced(run: str) -> bool:
     return not run.isascii() and _IS_UNSPACED.match(run) is not None
 
 
-def _wrapped(runs: list[str]) -> str:
+def _wrap(runs: list[str]) -> str:
     return "".join(f" {'  '.join(run) if _is_unspaced(run) else run} " for run in runs)

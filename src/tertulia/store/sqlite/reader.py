@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from tertulia.ports.store import Transaction
-from tertulia.store.failures import translated
+from tertulia.store.failures import translate
 from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.transaction import SqlTransaction
 
@@ -49,7 +49,7 @@ class Reader:
             self._driver.execute("BEGIN")
             return work(self._transaction)
         except (sqlite3.Error, DBAPIError) as error:
-            failure = translated(error)
+            failure = translate(error)
             if failure is error:
                 raise
             raise (failure if seconds is None else TookTooLong()) from error

@@ -100,7 +100,7 @@ def _prepare(path: Path) -> tuple[Path, FileLock, sa.Engine, sa.Connection]:
         raise StoreUnavailable(f"The directory of the database {path} cannot be used: {error}") from error
     try:
         engine = _engine(path)
-        connection = _migrated(engine)
+        connection = _migrate(engine)
     except DBAPIError as error:
         lock.release()
         raise StoreUnavailable(f"The database {path} cannot be opened: {error.orig}") from error
@@ -116,7 +116,7 @@ def _engine(path: Path) -> sa.Engine:
         try:
             for pragma in _PRAGMAS:
                 driver.execute(f"PRAGMA {pragma}")
-            driver.create_function("folded", 1, _folded, deterministic=True)
+            driver.create_function("folded", 1, _fold, deterministic=True)
             driver.create_function("strpos", 2, _strpos, deterministic=True)
             driver.create_function("index_terms", 1, index_terms, deterministic=True)
         except BaseException:
@@ -130,7 +130,7 @@ def _engine(path: Path) -> sa.Engine:
     )
 
 
-def _folded(text: str | None) -> str | None:
+def _fold(text: str | None) -> str | None:
     """Lower case; SQLite's own function for it knows ASCII alone."""
     return None if text is None else text.lower()
 
@@ -140,7 +140,7 @@ def _strpos(text: str | None, part: str) -> int | None:
     return None if text is None else text.find(part) + 1
 
 
-def _migrated(engine: sa.Engine) -> sa.Connection:
+def _migrate(engine: sa.Engine) -> sa.Connection:
     """The writer's connection, to a database with the newest schema."""
     connection = engine.connect()
     try:

@@ -17,7 +17,7 @@ import structlog
 
 from tertulia.domain.errors import StoreUnavailable
 from tertulia.ports.store import Transaction
-from tertulia.store.failures import translated
+from tertulia.store.failures import translate
 from tertulia.store.sql.search import backlog, index_some
 from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.transaction import SqlTransaction
@@ -113,7 +113,7 @@ class Writer:
         except (sqlite3.Error, StoreUnavailable) as error:
             self._undo()
             for job in batch:
-                job.error = translated(error)
+                job.error = translate(error)
 
     def _attempt(self, job: _Job) -> None:
         self._driver.execute("SAVEPOINT work")
@@ -122,7 +122,7 @@ class Writer:
         except BaseException as error:  # handed to whoever awaits the work
             # Futures refuse StopIteration.
             job.error = RuntimeError("a work raised StopIteration") if isinstance(error, StopIteration) else error
-            job.error = translated(job.error)
+            job.error = translate(job.error)
             if not self._driver.in_transaction:  # a full disk undoes it all
                 lost = StoreUnavailable("The database undid the transaction.")
                 raise (job.error if isinstance(job.error, StoreUnavailable) else lost) from error
