@@ -30,7 +30,7 @@ class ConfinedSandbox:
         self, *, tier: SandboxTier | None = None, limits: SandboxLimits = NO_LIMITS_SAID, python: str = sys.executable
     ) -> None:
         """``tier`` None: the best one that works here."""
-        self._wanted = tier
+        self._wanted: SandboxTier | None = tier
         self._limits = limits
         self._python = python
         self._lock = asyncio.Lock()
