@@ -189,6 +189,7 @@ class Settings(BaseSettings):
     exa_api_key: SecretStr | None = Field(default=None, validation_alias=_shared("EXA_API_KEY"))
     searxng_base_url: PlainUrl | None = Field(default=None, validation_alias=_shared("SEARXNG_BASE_URL"))
     allow_private_addresses: bool = False
+    tool_sandbox: Literal["auto", "off"] = "auto"
 
     @classmethod
     def settings_customise_sources(

@@ -13,6 +13,7 @@ from tertulia.cli.check_endpoints import check_endpoints
 from tertulia.cli.check_local import check_local
 from tertulia.cli.check_server import check_server
 from tertulia.cli.check_stored import check_stored
+from tertulia.cli.check_tools import check_tools
 from tertulia.cli.configured import load_settings, server_options
 from tertulia.cli.findings import Finding, Verdict
 from tertulia.cli.logs import configure_logs
@@ -37,11 +38,13 @@ def doctor(**options: Any) -> None:
     stored = check_stored(settings)
     local = check_local(settings, {finding.subject for finding in stored if finding.verdict == "ok"})
     _report("Models inside the server", local)
+    tools = check_tools(settings)
+    _report("Tools that users write", tools)
     endpoints = check_endpoints(settings)
     _report("Model servers", endpoints)
     if stored:
         _report("Stored providers", stored)
-    verdicts = Counter(finding.verdict for finding in (*server, *local, *endpoints, *stored))
+    verdicts = Counter(finding.verdict for finding in (*server, *local, *tools, *endpoints, *stored))
     if broken := verdicts["fail"]:
         click.echo(f"\n{broken} {'thing is' if broken == 1 else 'things are'} broken.")
         sys.exit(1)
