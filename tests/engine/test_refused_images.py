@@ -18,6 +18,8 @@ REFUSALS = [
     ProviderBadRequest("The request was refused.", detail="messages.0.content.1.image: Could not process"),
     ProviderBadRequest("The request was refused.", detail="unknown variant `image_url`, expected `text`"),
     ProviderBadRequest("The request was refused.", detail="some-model is not a multimodal model"),
+    ProviderBadRequest("The request was refused.", detail="Unable to download the file. Please verify the URL"),
+    ProviderBadRequest("The request was refused.", detail="'messages.0.content' : value must be a string"),
     ProviderFailed("box failed.", detail="image input is not supported - you may need to provide the mmproj"),
 ]
 

@@ -21,7 +21,9 @@ from tertulia.domain.images import has_image
 from tertulia.engine.turn.context import Turn
 
 _SPEAKS_OF_IMAGES: Final = re.compile(
-    r"image|picture|photo|vision|visual|multi-?modal|mmproj|media[ _]?type|downloading", re.IGNORECASE
+    r"image|picture|photo|vision|visual|multi-?modal|mmproj|media[ _]?type|mime|download|fetch|robots\.txt|file format"
+    r"|https urls?|(?:be|expected) an? (?:valid )?string",  # content is a list of parts only where it has an image
+    re.IGNORECASE,
 )
 """Of servers that have no word for it but their message, such as "unknown variant `image_url`, expected `text`"."""
 
