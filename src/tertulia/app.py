@@ -1,4 +1,4 @@
-"""The composition root: the only place that names concrete adapters and says what is built from what."""
+"""The composition root: the only place that names concrete adapters and says how they are wired together."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -96,11 +96,11 @@ class Application:
 
     @property
     def active_runs(self) -> int:
-        """How many replies are being made."""
+        """How many replies are in progress."""
         return self._services.runs.active if self._services else 0
 
     def retire(self) -> None:
-        """Say that the server is about to stop; see :meth:`Runs.retire`."""
+        """Announce that the server is about to stop; see :meth:`Runs.retire`."""
         if self._services is not None:
             self._services.runs.retire()
 
@@ -221,7 +221,7 @@ async def opened_providers(settings: Settings) -> AsyncGenerator[StoredProviders
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What services are built of. ``tools`` are offered beside the built-in ones.
+    """What the services are built from. ``tools`` are offered beside the built-in ones.
 
     ``watchers`` are told what happens, beside ``metrics``. ``description_model`` describes conversations, if any does.
     """
@@ -291,7 +291,7 @@ def build_services(parts: Parts) -> Services:
 
 
 def told_to(*watchers: Telemetry) -> Telemetry:
-    """One that tells all of them."""
+    """A listener that passes everything to all of them."""
     if len(watchers) == 1:
         return watchers[0]
 

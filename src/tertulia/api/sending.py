@@ -1,4 +1,4 @@
-"""Sending messages, going on with a run's stream and stopping runs, for every route that does so."""
+"""Sending messages, resuming a run's stream and stopping runs, for every route that does so."""
 
 import asyncio
 import re

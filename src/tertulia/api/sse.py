@@ -19,7 +19,7 @@ from tertulia.ports.event_log import Numbered
 from tertulia.ports.rounds import turn
 
 PING_SECONDS: Final = 20.0
-"""How often a stream gives a sign of life when asked to; clients give up after 60 seconds of silence."""
+"""How often a stream sends a ping when asked to; clients give up after 60 seconds of silence."""
 
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),

@@ -21,7 +21,7 @@ class RunStarted(Struct, frozen=True, tag="started", tag_field="e"):
 
 
 class Resumed(Struct, frozen=True, tag="resumed", tag_field="e"):
-    """Another worker goes on with the run, whose own died or was stopped. ``at`` is seconds since the epoch.
+    """Another worker resumed the run, whose own died or was stopped. ``at`` is seconds since the epoch.
 
     The replies ``discarded``, ids of messages, were cut off and are made again: their deltas are void.
     """

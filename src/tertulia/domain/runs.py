@@ -79,7 +79,7 @@ class Run(Struct, frozen=True, kw_only=True):
     ``input_otids`` are the client's ids of the messages that started it. ``error`` is the failure as the reader of a
     stream sees it (``error_type``, ``message``, ``detail``). A run of status ``created`` waits in its conversation's
     queue with its ``queued_request``. A running one has its ``request`` too, without what is in the history already,
-    and the position ``first`` of the first message it added, for the worker that may have to go on with it; ``cuts``
+    and the position ``first`` of the first message it added, for the worker that may have to resume it; ``cuts``
     counts the workers that died of it, by what it was doing.
     ``fingerprint`` is the same for the same request sent again by a client's library. ``abandoned`` says of a cancelled
     run that it was so because nobody waited for it any more.

@@ -76,16 +76,16 @@ class Runs:
         """Whether messages are better sent to another server; they are taken still."""
 
     async def open(self) -> None:
-        """Take part in answering, and go on with what others left; before it, no run may begin."""
+        """Join the workers and resume what others left; no run may start before this."""
         await self._worker.start()
 
     async def look(self) -> None:
-        """Give a sign of life now, and take over what is there to be taken over."""
+        """Send a heartbeat now, and take over whatever can be taken over."""
         await self._worker.look()
 
     @property
     def worker_id(self) -> str:
-        """Whose runs they are that are answered here."""
+        """The name of this worker, the owner of the runs answered here."""
         return self._lease.worker_id
 
     async def start(self, request: SendRequest) -> Run:
@@ -97,8 +97,8 @@ class Runs:
 
         :raises NotFound: if there is no such conversation.
         :raises ConversationBusy: if it is answering another message and this one is not to wait or go before it.
-        :raises QueueFull: if as many messages wait as may.
-        :raises ServerBusy: if this server answers as many messages as it may.
+        :raises QueueFull: if the queue is full.
+        :raises ServerBusy: if this server is answering as many messages as it may.
         :raises ApprovalPending: if the conversation waits for answers to tool calls.
         :raises NothingPending: if an answer is to a call that waits for none.
         :raises InvalidArgument: if the model cannot be used; nothing is stored then.
@@ -180,7 +180,7 @@ class Runs:
         return len(self._executor.active)
 
     def retire(self) -> None:
-        """Be ready no longer: nothing of other workers' is taken over any more."""
+        """Stop being ready: take over nothing more from other workers."""
         self.retired = True
         self._worker.stop_claiming()
 

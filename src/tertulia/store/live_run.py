@@ -24,7 +24,7 @@ KEPT_EVENTS: Final = 32
 AHEAD: Final = 500
 """How many events readers may be shown that are not durable yet.
 
-Whoever goes on with a run after a crash numbers frames on from beyond this, so no number comes twice.
+A worker that resumes a run after a crash numbers frames from beyond this, so no number is used twice.
 """
 
 BATCH_EVENTS: Final = 256

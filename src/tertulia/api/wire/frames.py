@@ -22,7 +22,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Ping(WireMessage, kw_only=True, gc=False):
-    """The first frame of every stream, and the sign of life of a silent one."""
+    """The first frame of every stream, and the ping of a silent one."""
 
     message_type: WireType = "ping"
 

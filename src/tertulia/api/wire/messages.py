@@ -192,7 +192,7 @@ class SummaryMessage(WireMessage, kw_only=True, gc=False):
 class EventMessage(WireMessage, kw_only=True):
     """What happened in a run and is no part of the history. It is streamed, never stored.
 
-    ``resumed`` is ours: another worker goes on with the run, and makes the replies that were cut off again.
+    ``resumed`` is our addition: another worker resumes the run, and makes interrupted replies again.
     """
 
     message_type: WireType = "event_message"

@@ -190,7 +190,7 @@ class AsyncSendBody(SendBody):
 
 
 class ResumeBody(SentModel):
-    """Which run's stream to go on with, and after which frame.
+    """Which run's stream to resume, and after which frame.
 
     ``batch_size`` and ``poll_interval`` tune a server that polls; here frames are pushed as they come, so neither
     has anything to change.

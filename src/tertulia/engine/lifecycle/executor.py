@@ -31,7 +31,7 @@ class Active:
 
     ``held`` says that whoever stopped it begins the next run of its conversation, ``abandoned`` that it was stopped
     because nobody waits for it. One that is ``left`` ends here
-    without a word: another worker goes on with it, or this server when it starts next. One that is ``lost`` is another
+    without a word: another worker resumes it, or this server when it next starts. One that is ``lost`` is another
     worker's already.
     """
 

@@ -1,7 +1,7 @@
 """The lease of this process on the runs it answers, kept up by a heartbeat in the database.
 
-When it is over the runs are taken over by whoever looks first, under a higher fencing token, and nothing of the old
-worker's is stored any more.
+When it expires, the first worker to look takes over the runs under a higher fencing token, and nothing more from the
+old worker is stored.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CLAIMS = 100
 """The most runs that are taken over at once, which leaves time for heartbeats."""
 
 _SIGNS = 3
-"""How many signs of life a lease lasts."""
+"""How many heartbeats are sent per lease."""
 _QUEUES = 100
 _FOR_EVER = 100 * 365 * 86_400.0
 """The lease, in seconds, of a worker that shares its database with nobody."""
@@ -33,7 +33,7 @@ _SOON_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is to be done: runs to go on with, conversations whose queue nobody sees to, runs to be stopped."""
+    """What there is to do: runs to resume, conversations whose queue nobody is serving, runs to stop."""
 
     claims: list[Claim]
     queues: list[str]
@@ -44,7 +44,7 @@ NOTHING = Found([], [], [])
 
 
 class Lease:
-    """Lasts ``seconds`` from each sign of life. ``worker_id`` is whose the runs are that are answered here."""
+    """Lasts ``seconds`` from each heartbeat. ``worker_id`` names this worker, who owns the runs answered here."""
 
     def __init__(self, store: Store, seconds: float) -> None:
         self.worker_id = ""
@@ -55,26 +55,26 @@ class Lease:
 
     @property
     def pause(self) -> float:
-        """Seconds to the next sign of life."""
+        """Seconds until the next heartbeat."""
         if self.dropped:
             return _SOON_SECONDS
         return self._seconds / _SIGNS if self._store.shared else _ALONE_SECONDS
 
     async def take(self) -> None:
-        """Begin a lease, under another name than before."""
+        """Start a lease, under a new name."""
         worker_id = self.worker_id = f"worker-{uuid4()}"
         seconds = self._seconds if self._store.shared else _FOR_EVER
         await self._store.write(lambda tx: tx.workers.register(worker_id, seconds))
 
     def drop(self, run_id: str, token: int, error: Exception) -> None:
-        """Leave a run of this worker's for whoever looks next, since the store cannot be reached now."""
+        """Leave one of this worker's runs to the next worker that looks, since the store cannot be reached now."""
         self.dropped[run_id] = token
         _log.warning("run_dropped", run_id=run_id, error=str(error))
 
     async def renew(self, room: int, *, closing: bool = False) -> Found | None:
-        """Give a sign of life, and take over as many runs as there is ``room`` for; None if the lease is over.
+        """Send a heartbeat, and take over as many runs as there is ``room`` for; None if the lease has expired.
 
-        A worker that is ``closing`` takes up nothing.
+        A worker that is ``closing`` takes over nothing.
         """
         released = dict(self.dropped)
         found = await self._store.write(partial(self._renew, released, room, closing))
@@ -88,7 +88,7 @@ class Lease:
         return await self._store.read(lambda tx: tx.runs.asked_to_cancel(worker_id))
 
     async def give_up(self) -> None:
-        """End it: what still runs is anybody's at once."""
+        """Release it: any worker can take over what is still running, at once."""
         await self._store.write(partial(_give_up, self.worker_id))
 
     def _renew(self, released: Mapping[str, int], room: int, closing: bool, tx: Transaction) -> Found | None:  # noqa: FBT001

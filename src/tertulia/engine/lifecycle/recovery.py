@@ -1,6 +1,6 @@
 """Resuming a run whose worker died or was stopped: what is stored of it says where it was.
 
-A reply that was on its way is asked for again. Of its calls without a return, one whose tool was about to run and must
+An interrupted reply is requested again. Of its calls without a return, one whose tool was about to run and must
 not run twice gets a return that says it was interrupted; the others are run.
 """
 
@@ -57,7 +57,7 @@ class Left:
 
 
 def may_go_on(claim: Claim) -> bool:
-    """Whether the run is to be gone on with. A compaction is not: the conversation is as it was, ask again."""
+    """Whether the run can be resumed. A compaction cannot: the conversation is as it was, so ask again."""
     return claim.attempts <= MAX_ATTEMPTS and claim.run.metadata != METADATA and claim.run.first is not None
 
 
@@ -83,7 +83,7 @@ def read_left(run: Run, tx: Transaction) -> Left:
 
 
 def cut_off(run: Run, left: Left) -> Run:
-    """The run with one more worker that died of what it was doing."""
+    """The run, with one more worker counted that died while it was doing the same thing."""
     doing = [f"running the tool '{name}'" for name in dict.fromkeys(call.name for call in left.calls)]
     if not doing:
         doing = [f"making the reply at position {left.seen.conversation.head}"]
@@ -117,7 +117,7 @@ def begin_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun,
 
 
 def restore(turn: Turn, run: Run, left: Left) -> None:
-    """Make the turn one that goes on with the run: what it may still do depends on what it did."""
+    """Make the turn resume the run: what it may still do depends on what it did."""
     turn.first = run.first if run.first is not None else turn.first
     turn.usage, turn.step_count = left.usage, left.step_count
     turn.started_ns -= max(0, round((utc_now() - run.created_at).total_seconds() * 1e9))
@@ -144,7 +144,7 @@ def end_unable(claim: Claim, ending: Ending, tx: Transaction) -> None:
 
 
 def end_lost(claim: Claim, ending: Ending, tx: Transaction) -> None:
-    """End a run that nobody is to go on with: a return for every call that has none, and the run's failure."""
+    """End a run that nobody may resume: a return for every call that has none, and the run's failure."""
     run = claim.run
     tx.runs.hold(run.id, claim.token)
     conversation = tx.conversations.get(run.conversation_id)

@@ -3,7 +3,7 @@
 A library sends again when it gave up waiting, or got an answer that may pass. Such a repetition says so (``retried``)
 and has the same body. Within a short time it is the same message: it is answered by the run that is answering the
 message already, or that has answered it. A run that was stopped because nobody waited for it any more, or that failed,
-is gone on with by another one: what was sent stays, and so does every tool's return; a reply that was cut off goes.
+is continued by a new one: what was sent stays, and so does every tool's return; an interrupted reply is discarded.
 """
 
 from dataclasses import replace as replace_request

@@ -12,7 +12,7 @@ class RunSettings:
 
     ``queue_limit`` is how many runs may wait for one conversation, ``compaction_threshold`` the part of a context
     window from which on a history is compacted, ``max_runs`` how many runs a worker answers at once. A worker that
-    gives no sign of life for ``lease`` seconds loses its runs to the others.
+    sends no heartbeat for ``lease`` seconds loses its runs to the others.
     """
 
     approval_deadline: timedelta = timedelta(days=7)

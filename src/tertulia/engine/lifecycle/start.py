@@ -106,7 +106,7 @@ def to_message(message: NewMessage, run: Run) -> Message:
 
 
 def _encode_rest(request: SendRequest) -> bytes | None:
-    """What a running run needs of its request to be gone on with: all but what is in the history by then.
+    """What a run needs of its request in order to be resumed: everything that is not in the history by then.
 
     None where it asks for nothing out of the ordinary.
     """

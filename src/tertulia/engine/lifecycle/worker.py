@@ -1,4 +1,4 @@
-"""The worker that this process is: it keeps up its lease, and takes over the runs of those who lost theirs.
+"""The worker that this process is: it renews its lease, and takes over the runs of workers that lost theirs.
 
 A worker that finds its own lease over drops everything and starts over under another name.
 """
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Looks after what others left, and for who wants its runs stopped, until it is closed."""
+    """Looks for runs that others left and for runs to stop, until it is closed."""
 
     def __init__(
         self, store: Store, lease: Lease, executor: Executor, launcher: Launcher, queues: Queues, signals: Signals
@@ -41,7 +41,7 @@ class Worker:
         signals.subscribe("workers", self._on_leaving)
 
     async def start(self) -> None:
-        """Take part: from here on runs may begin. What the last process left is resumed.
+        """Join the workers: from here on runs may start. What the last process left is resumed.
 
         :raises StoreUnavailable: if the store cannot be reached.
         """
@@ -52,7 +52,7 @@ class Worker:
         self._keeping = asyncio.create_task(self._keep(), name="worker")
 
     async def look(self) -> None:
-        """Give a sign of life, and take over what is there to be taken over.
+        """Send a heartbeat, and take over whatever can be taken over.
 
         :raises StoreUnavailable: if the store cannot be reached.
         """
@@ -82,7 +82,7 @@ class Worker:
         self._closing = True
 
     async def close(self) -> None:
-        """Leave: what still runs is anybody's at once."""
+        """Leave: any worker can take over what is still running, at once."""
         self._closing = True
         if self._keeping is not None:
             self._keeping.cancel()
@@ -106,7 +106,7 @@ class Worker:
             self._begin(self._cancel_asked())
 
     def _on_leaving(self, worker_ids: Sequence[str] | None) -> None:
-        """What it was answering is there to be taken over now, not only when its lease would have been over."""
+        """What it was answering can be taken over now, and not only when its lease expires."""
         if worker_ids is not None and not self._closing:
             self._begin(self._look_now())
 

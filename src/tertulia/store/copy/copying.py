@@ -6,7 +6,7 @@ same one again. Until everything is checked, ``COPYING`` stands where the target
 no server opens it.
 
 Workers are left out: those of the source have no part in the target. The runs they had are found without a worker
-there, and gone on with by the first server that starts.
+there, and resumed by the first server that starts.
 """
 
 import hashlib
