@@ -224,3 +224,8 @@ async def test_no_key_of_the_server_is_in_reach_of_a_child(
 )
 async def test_a_page_made_to_take_long_is_read_in_the_time_there_is(quick: ChildProcesses, page: bytes) -> None:
     assert await quick.run("readable", page, HTML) is not None
+
+
+async def test_a_tool_source_is_read_apart(apart: ChildProcesses) -> None:
+    assert "problem" in await apart.run("tool_schema", "(" * 1_000_000, "", "")
+    assert "schema" in await apart.run("tool_schema", "def f():\n    '''Do.'''", "", "")

@@ -4,7 +4,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from tertulia.domain.errors import TertuliaError
 
-WorkName: TypeAlias = Literal["readable"]
+WorkName: TypeAlias = Literal["readable", "tool_schema"]
 """The pieces of work there are; ``tools/apart_child.py`` says what each is."""
 
 

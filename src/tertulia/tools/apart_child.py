@@ -17,8 +17,11 @@ import msgspec
 from tertulia.ports.apart import WorkName
 from tertulia.tools.apart_protocol import Done, Limits, decode_job, encode_done, receive, send
 from tertulia.tools.readable import readable
+from tertulia.tools.source.schema import tool_schema
 
-_WORK: Final[Mapping[WorkName, Callable[..., Any]]] = MappingProxyType({"readable": readable})
+_WORK: Final[Mapping[WorkName, Callable[..., Any]]] = MappingProxyType(
+    {"readable": readable, "tool_schema": tool_schema}
+)
 
 _PR_SET_PDEATHSIG: Final = 1
 _NICER: Final = 10
