@@ -184,7 +184,7 @@ def test_images_are_shown_or_named(source: Any, block: dict[str, Any]) -> None:
 def test_a_message_whose_image_was_not_loaded_is_encoded_anew_when_it_is() -> None:
     shared = encoder()
     request = ModelRequest(model=CLAUDE, system="", messages=[message("user", ImagePart(REMOTE))])
-    assert b"it was not loaded" in shared.encode(request)
+    assert b"it has not been loaded" in shared.encode(request)
     loaded = {REMOTE.url: Base64Image("image/png", PIXEL)}
     assert PIXEL.encode() in shared.encode(
         ModelRequest(model=CLAUDE, system="", messages=request.messages, images=loaded)

@@ -24,7 +24,7 @@ from tertulia.domain.messages import (
 
 _DATA_URL: Final = re.compile(r"data:(image/[a-z0-9.+-]+)(?:;[^,;]*)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 _GONE: Final = "it is no longer available"
-_NOT_LOADED: Final = "it was not loaded"
+_NOT_LOADED: Final = "it has not been loaded"
 REFUSED: Final = "the model's provider refused it"
 
 _SIGNATURES: Final = (
