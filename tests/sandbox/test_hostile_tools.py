@@ -45,6 +45,10 @@ _REFUSED = {
     "makes a ring that skips the filters": "checked(libc.syscall(425, 8, None))",
     "uses the keyring": "checked(libc.syscall(248 if os.uname().machine == 'x86_64' else 217, b'user', b'x', b'y', 1, -3))",  # noqa: E501 -- one deed, one line
     "loads a kernel program": "checked(libc.syscall(321 if os.uname().machine == 'x86_64' else 280, 0, None, 0))",
+    "changes who may read a file of its user": "os.chmod(os.__file__, 0o777)",
+    "changes the times of a file of its user": "os.utime(os.__file__, (0, 0))",
+    "lowers the limits of its parent": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))",
+    "moves its parent to one core": "os.sched_setaffinity(os.getppid(), {0})",
     "lifts its limits": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
     "finds descriptors of the server": "[os.fstat(n) and os.listdir(n) for n in range(3, 256) if open_directory(n)] or nothing()",  # noqa: E501 -- one deed, one line
 }

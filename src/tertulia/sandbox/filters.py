@@ -44,6 +44,51 @@ _REFUSED: Final = (  # name, x86-64, arm64
     ("syslog", 103, 116),
     ("socket", 41, 198),  # no network, and no sockets of other programs in the file system
 )
+_OF_THE_SAME_USER: Final = (  # what Landlock lets a tool do to its user's other files and processes; -1: not there
+    ("chmod", 90, -1),
+    ("fchmod", 91, 52),
+    ("fchmodat", 268, 53),
+    ("fchmodat2", 452, 452),
+    ("chown", 92, -1),
+    ("fchown", 93, 55),
+    ("lchown", 94, -1),
+    ("fchownat", 260, 54),
+    ("utime", 132, -1),
+    ("utimes", 235, -1),
+    ("futimesat", 261, -1),
+    ("utimensat", 280, 88),
+    ("setxattr", 188, 5),
+    ("lsetxattr", 189, 6),
+    ("fsetxattr", 190, 7),
+    ("removexattr", 197, 14),
+    ("lremovexattr", 198, 15),
+    ("fremovexattr", 199, 16),
+    ("shmget", 29, 194),
+    ("shmat", 30, 196),
+    ("shmctl", 31, 195),
+    ("semget", 64, 190),
+    ("semctl", 66, 191),
+    ("semop", 65, 193),
+    ("msgget", 68, 186),
+    ("msgctl", 71, 187),
+    ("msgrcv", 70, 188),
+    ("msgsnd", 69, 189),
+    ("mq_open", 240, 180),
+    ("mq_unlink", 241, 181),
+    ("setpriority", 141, 140),
+    ("ioprio_set", 251, 30),
+    ("migrate_pages", 256, 238),
+    ("move_pages", 279, 239),
+    ("kcmp", 312, 272),
+    ("process_madvise", 440, 440),
+)
+_OF_ITSELF_ALONE: Final = (  # their first argument is a process; 0 is the caller
+    ("prlimit64", 302, 261),
+    ("sched_setaffinity", 203, 122),
+    ("sched_setscheduler", 144, 119),
+    ("sched_setparam", 142, 118),
+    ("sched_setattr", 314, 274),
+)
 _CLONE: Final = (56, 220)
 _CLONE3: Final = 435
 _SOCKETPAIR: Final = (53, 199)
@@ -69,8 +114,11 @@ def _end(value: int) -> bytes:
     return _instruction(6, 0, 0, value)
 
 
-def program() -> bytes:
-    """The filter for this machine: another machine's system calls end the process."""
+def program(*, landlock: bool) -> bytes:
+    """The filter for this machine: another machine's system calls end the process.
+
+    ``landlock``: nothing else keeps the tool from its user's other files and processes.
+    """
     machine = SYSCALL_MACHINES.index(platform.machine())
     steps = [
         _load(4),
@@ -80,8 +128,17 @@ def program() -> bytes:
         _instruction(0x35, 0, 1, 0x40000000),  # x32
         _end(_KILL),
     ]
-    for name, *numbers in _REFUSED:
-        steps += [_instruction(0x15, 0, 1, numbers[machine]), _fail(_EACCES if name == "socket" else _EPERM)]
+    for name, *numbers in (*_REFUSED, *(_OF_THE_SAME_USER if landlock else ())):
+        if numbers[machine] >= 0:
+            steps += [_instruction(0x15, 0, 1, numbers[machine]), _fail(_EACCES if name == "socket" else _EPERM)]
+    for _, *numbers in _OF_ITSELF_ALONE:
+        steps += [
+            _instruction(0x15, 0, 4, numbers[machine]),
+            _load(16),
+            _instruction(0x15, 1, 0, 0),
+            _fail(_EPERM),
+            _end(_ALLOW),
+        ]
     # The C library falls back to clone, whose flags can be looked at.
     steps += [_instruction(0x15, 0, 1, _CLONE3), _fail(_ENOSYS)]
     steps += [

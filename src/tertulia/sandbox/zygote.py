@@ -45,7 +45,7 @@ class Zygote:
         self._calls = 0
         self._processes = Processes(os.open("/proc", os.O_PATH | os.O_DIRECTORY))
         self._in_use = 0 if tier == "namespaces" else self._processes.of_user(os.geteuid())
-        self._filter = filters.program() if tier != "off" else b""
+        self._filter = filters.program(landlock=tier == "landlock") if tier != "off" else b""
         self._ruleset = -1
         if tier == "namespaces":
             room.move_in(base)
