@@ -62,7 +62,14 @@ async def start_zygote(python: str, tier: SandboxTier, base: Path) -> ZygoteProc
         descriptor = theirs.fileno()
         arguments = (python, "-I", "-c", _PROGRAM, tier, str(base), str(descriptor), _SOURCES)
         process = await asyncio.create_subprocess_exec(
-            *arguments, pass_fds=(descriptor,), env={}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, cwd="/"
+            *arguments,
+            pass_fds=(descriptor,),
+            env={},
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=PIPE,
+            cwd="/",
+            start_new_session=True,  # signals to the server's group are the server's
         )
     zygote = ZygoteProcess(process, ours, tier, base)
     try:

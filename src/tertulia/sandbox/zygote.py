@@ -55,7 +55,12 @@ class Zygote:
     def serve(self) -> None:
         """Until the server closes its end, or is gone."""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # supervisors end when the server does, not before
+            signal.signal(number, signal.SIG_IGN)
         gc.collect()
         gc.freeze()
         self._control.send(b"ready")
@@ -136,6 +141,9 @@ class Zygote:
         call, stdout, stderr = descriptors
         try:
             os.setsid()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             self._confine(stdout, stderr, work, user, limits)
             if self._tier == "namespaces":
                 self._be_first(call)
