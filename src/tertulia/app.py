@@ -56,14 +56,16 @@ def create_app(
     tools: Sequence[Tool] = (),
     faults: Faults = no_faults,
     worker: int = 0,
+    life: str = "",
     connections: Callable[[], int] | None = None,
 ) -> "Application":
     """The server as an ASGI application; it opens its database when it starts and closes it when it stops.
 
     ``tools`` are offered beside the built-in ones; ``faults`` is for tests of what survives a crash. ``worker`` is the
-    number of this process among those behind one address. ``connections`` says how many clients have open to it.
+    number of this process among those behind one address, ``life`` what names it where another may have to say that it
+    is dead. ``connections`` says how many clients have open to it.
     """
-    return Application(settings, tools, faults, Metrics(worker, connections))
+    return Application(settings, tools, faults, Metrics(worker, connections), life)
 
 
 class Application:
@@ -78,8 +80,10 @@ class Application:
         tools: Sequence[Tool] = (),
         faults: Faults = no_faults,
         metrics: Metrics | None = None,
+        life: str = "",
     ) -> None:
         self._settings = settings
+        self._life = life
         self._metrics = metrics or Metrics()
         self._tools = tools
         self._faults = faults
@@ -99,6 +103,11 @@ class Application:
         """How many replies are in progress."""
         return self._services.runs.active if self._services else 0
 
+    def mourn(self, life: str) -> None:
+        """Take over what another process was answering, which is dead; see :meth:`Runs.mourn`."""
+        if self._services is not None:
+            self._services.runs.mourn(life)
+
     def retire(self) -> None:
         """Announce that the server is about to stop; see :meth:`Runs.retire`."""
         if self._services is not None:
@@ -115,7 +124,12 @@ class Application:
         metrics = self._metrics
         traces = open_traces(metrics.worker)
         services = self._services = await open_services(
-            self._settings, self._tools, self._faults, metrics, [traces.telemetry] if traces else []
+            self._settings,
+            self._tools,
+            self._faults,
+            metrics,
+            [traces.telemetry] if traces else [],
+            life=self._life,
         )
         await services.signals.start()
         await services.runs.open()
@@ -141,6 +155,8 @@ async def open_services(
     faults: Faults = no_faults,
     metrics: Metrics | None = None,
     watchers: Sequence[Telemetry] = (),
+    *,
+    life: str = "",
 ) -> Services:
     """Everything the API needs, open and recovered from whatever the last process left.
 
@@ -172,6 +188,7 @@ async def open_services(
         compaction_threshold=settings.compaction_threshold,
         max_runs=settings.max_runs,
         lease=settings.lease,
+        life=life,
     )
     return build_services(
         Parts(

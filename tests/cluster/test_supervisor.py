@@ -125,6 +125,23 @@ def _begin(server: Supervised, endpoint: OpenAIEndpoint) -> tuple[str, Gate]:
     return run_id, gate
 
 
+def test_what_dead_workers_were_answering_is_taken_over_long_before_their_lease_is_over(
+    tmp_path: Path, endpoint: OpenAIEndpoint, empty_database: str
+) -> None:
+    with _serving(tmp_path, endpoint, empty_database, 2) as server:
+        for together in (False, True):
+            run_id, _ = _begin(server, endpoint)
+            for pid in server.workers:
+                os.kill(pid, signal.SIGKILL)
+                if not together:
+                    wait_for("its death to be seen", lambda pid=pid: pid not in server.workers)
+                    server.wait_until_ready(2)
+            server.wait_until_ready(2)
+            with client() as http:
+                told = follow(http, lambda: server.url, run_id, Told())
+            assert told.text == "whole"
+
+
 def test_workers_start_at_once_are_replaced_when_they_die_and_hand_over_when_they_stop(
     tmp_path: Path, endpoint: OpenAIEndpoint, empty_database: str
 ) -> None:

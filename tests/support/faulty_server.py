@@ -58,9 +58,9 @@ def die_at(point: Point) -> None:
 
 
 def _create_app(
-    settings: Settings, *, worker: int = 0, connections: Callable[[], int] | None = None
+    settings: Settings, *, worker: int = 0, life: str = "", connections: Callable[[], int] | None = None
 ) -> app.Application:
-    return app.Application(settings, TOOLS, die_at, Metrics(worker, connections))
+    return app.Application(settings, TOOLS, die_at, Metrics(worker, connections), life)
 
 
 if __name__ == "__main__":

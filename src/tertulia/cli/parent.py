@@ -1,6 +1,7 @@
 """A worker's side of the connection to the process that supervises it: the inherited socket, and a line back and forth.
 
-The supervisor hears once whether the worker is ready, and the worker hears of its supervisor's end by the connection's.
+The supervisor hears once whether the worker is ready. The worker hears which others have died, and of its supervisor's
+end by the connection's.
 """
 
 import asyncio
@@ -12,16 +13,18 @@ from collections.abc import Callable
 from typing import Final
 
 VARIABLE: Final = "_TERTULIA_WORKER"
-"""Two file descriptors and a number with commas between: the listening socket, the connection to the supervisor, and
-which of its workers this is."""
+"""Two file descriptors, a number and a name with commas between: the listening socket, the connection to the
+supervisor, which of its workers this is, and which life of it."""
+_MOST_BYTES: Final = 65_536
 
 
 class Parent:
     """The process that started this one as a worker."""
 
-    def __init__(self, listener: socket.socket, connection: socket.socket, place: int) -> None:
+    def __init__(self, listener: socket.socket, connection: socket.socket, place: int, life: str) -> None:
         self.listener = listener
         self.place = place
+        self.life = life
         self._connection = connection
 
     @classmethod
@@ -30,8 +33,8 @@ class Parent:
         told = os.environ.pop(VARIABLE, None)
         if told is None:
             return None
-        listener, connection, place = (int(number) for number in told.split(","))
-        return cls(socket.socket(fileno=listener), socket.socket(fileno=connection), place)
+        listener, connection, place, life = told.split(",")
+        return cls(socket.socket(fileno=int(listener)), socket.socket(fileno=int(connection)), int(place), life)
 
     def tell_ready(self) -> None:
         self._tell(None)
@@ -40,15 +43,26 @@ class Parent:
         """Say that this worker cannot start, for a reason that the user can mend."""
         self._tell(reason)
 
-    def when_gone(self, do: Callable[[], None]) -> None:
-        """Call it once the parent has died, from the running event loop."""
+    def listen(self, when_gone: Callable[[], None], when_dead: Callable[[str], None]) -> None:
+        """Call ``when_gone`` once the parent has died, and ``when_dead`` with the life of each worker that has."""
         loop = asyncio.get_running_loop()
+        rest = b""
 
-        def gone() -> None:
-            loop.remove_reader(self._connection)
-            do()
+        def hear() -> None:
+            nonlocal rest
+            try:
+                said = self._connection.recv(_MOST_BYTES)
+            except ConnectionResetError:
+                said = b""
+            if not said:
+                loop.remove_reader(self._connection)
+                when_gone()
+                return
+            *lines, rest = (rest + said).split(b"\n")
+            for line in lines:
+                when_dead(line.decode())
 
-        loop.add_reader(self._connection, gone)
+        loop.add_reader(self._connection, hear)
 
     def _tell(self, failure: str | None) -> None:
         with contextlib.suppress(OSError):  # it died; that is noticed elsewhere

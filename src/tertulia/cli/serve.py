@@ -186,7 +186,12 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
         migrate_apart(settings.database_path)
     house = house_of(settings)
     try:
-        application = create_app(settings, worker=parent.place if parent else 0, connections=lambda: house.count)
+        application = create_app(
+            settings,
+            worker=parent.place if parent else 0,
+            life=parent.life if parent else "",
+            connections=lambda: house.count,
+        )
     except TertuliaError as error:
         raise Problem(in_words(settings, error)) from error
     app = StartupWatch(application)
@@ -209,7 +214,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
             tell(ready)
         else:
             parent.tell_ready()
-            parent.when_gone(server.stop)
+            parent.listen(when_gone=server.stop, when_dead=application.mourn)
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         gc.enable()

@@ -1,6 +1,7 @@
 """Several server processes behind one listening socket: started, started again when they die, and stopped together.
 
-It answers no request and knows nothing of the database. What a dead worker was doing is taken over by the others.
+It answers no request and knows nothing of the database. It tells the others of a worker that died, and they take over
+at once what it was doing.
 """
 
 import asyncio
@@ -10,10 +11,12 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
@@ -27,6 +30,8 @@ _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds before a worker is started again, by how often it died at once in succession."""
 _FIRST_ATTEMPTS: Final = 3
 """How often a worker may die while the server starts for the first time."""
+_DEATHS_KEPT: Final = 64
+"""How many of the last are told to a worker that was not ready when they were."""
 _LAST_MOMENT: Final = 2.0
 """Seconds that workers get to go when they are to stop at once."""
 
@@ -37,6 +42,8 @@ log = structlog.get_logger(__name__)
 class _Worker:
     process: asyncio.subprocess.Process
     reports: asyncio.StreamReader
+    orders: asyncio.StreamWriter
+    life: str
 
     async def failure(self) -> str | None:
         """Wait until it is ready, or why it cannot be.
@@ -48,6 +55,9 @@ class _Worker:
             raise EOFError
         report: dict[str, str | None] = json.loads(line)
         return report["failure"]
+
+    def tell_of_death(self, life: str) -> None:
+        self.orders.write(f"{life}\n".encode())
 
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -66,6 +76,8 @@ class Supervisor:
         self._patience = patience
         self._on_ready = on_ready
         self._workers: set[_Worker] = set()
+        self._ready: set[_Worker] = set()
+        self._dead: deque[str] = deque(maxlen=_DEATHS_KEPT)
         self._not_ready_yet = set(range(count))
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -115,29 +127,33 @@ class Supervisor:
                     ready_at = clock()
                     log.info("worker_ready", worker_pid=worker.process.pid)
                     self._is_ready(place)
+                    self._introduce(worker)
                 elif place in self._not_ready_yet:
                     self._give_up(failure)
                 else:
                     log.warning("worker_not_started", worker_pid=worker.process.pid, error=failure)
             code = await worker.process.wait()
+            self._ready.discard(worker)
         if not self._stopping.is_set():
             log.error("worker_died", worker_pid=worker.process.pid, how=_how(code))
+            self._announce_death(worker.life)
         return 0.0 if ready_at is None else clock() - ready_at
 
     @asynccontextmanager
     async def _started(self, place: int) -> AsyncGenerator[_Worker]:
         ours, theirs = socket.socketpair()
+        life = str(uuid4())
         with theirs:
             passed = (self._listener.fileno(), theirs.fileno())
             process = await asyncio.create_subprocess_exec(
                 *command(),
-                env={**os.environ, VARIABLE: ",".join(map(str, (*passed, place)))},
+                env={**os.environ, VARIABLE: ",".join(map(str, (*passed, place, life)))},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=passed,
                 process_group=0,  # Ctrl-C is for the supervisor, who passes it on as it sees fit
             )
         reports, writer = await asyncio.open_connection(sock=ours)
-        worker = _Worker(process, reports)
+        worker = _Worker(process, reports, writer, life)
         self._workers.add(worker)
         if self._stopping.is_set():  # they were told to stop a moment ago
             worker.signal(signal.SIGTERM)
@@ -152,6 +168,17 @@ class Supervisor:
             self._not_ready_yet.remove(place)
             if not self._not_ready_yet and not self._stopping.is_set():
                 self._on_ready()
+
+    def _introduce(self, worker: _Worker) -> None:
+        """Tell a worker that is ready now whom nobody may have been there to hear of."""
+        self._ready.add(worker)
+        for life in self._dead:
+            worker.tell_of_death(life)
+
+    def _announce_death(self, life: str) -> None:
+        self._dead.append(life)
+        for worker in self._ready:
+            worker.tell_of_death(life)
 
     def _give_up(self, problem: str) -> None:
         self._problem = self._problem or problem

@@ -64,7 +64,7 @@ class Runs:
         self._histories = histories
         self._hooks = hooks
         self._signals = signals
-        self._lease = Lease(store, settings.lease)
+        self._lease = Lease(store, settings.lease, settings.life)
         self._executor = Executor(store, histories, self._lease, hooks, telemetry)
         turns = Turns(store, tools, faults, telemetry)
         self._launcher = Launcher(store, events, catalogue, turns, histories, self._executor, settings)
@@ -82,6 +82,10 @@ class Runs:
     async def look(self) -> None:
         """Send a heartbeat now, and take over whatever can be taken over."""
         await self._worker.look()
+
+    def mourn(self, life: str) -> None:
+        """Take over at once what another process was answering, which is known to be dead; see ``RunSettings.life``."""
+        self._worker.mourn(life)
 
     @property
     def worker_id(self) -> str:

@@ -18,6 +18,10 @@ class Workers(Protocol):
         """Give up the lease; what the worker still runs is anybody's at once."""
         ...
 
+    def end(self, life: str) -> int:
+        """End the leases of a process that is known to be dead, by the life that its workers' ids name; how many."""
+        ...
+
     def live(self) -> list[str]: ...
     def take_room(self) -> None:
         """Write as much as a message may need, as workers that never lived: to see whether it can be written."""

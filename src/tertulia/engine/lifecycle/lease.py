@@ -46,8 +46,10 @@ NOTHING = Found([], [], [])
 class Lease:
     """Lasts ``seconds`` from each heartbeat. ``worker_id`` names this worker, who owns the runs answered here."""
 
-    def __init__(self, store: Store, seconds: float) -> None:
+    def __init__(self, store: Store, seconds: float, life: str = "") -> None:
         self.worker_id = ""
+        self._life = life or str(uuid4())
+        self._takes = 0
         self._store = store
         self._seconds = seconds
         self.dropped: dict[str, int] = {}
@@ -62,7 +64,8 @@ class Lease:
 
     async def take(self) -> None:
         """Start a lease, under a new name."""
-        worker_id = self.worker_id = f"worker-{uuid4()}"
+        self._takes += 1
+        worker_id = self.worker_id = f"worker-{self._life}-{self._takes}"
         seconds = self._seconds if self._store.shared else _FOR_EVER
         await self._store.write(lambda tx: tx.workers.register(worker_id, seconds))
 
@@ -86,6 +89,10 @@ class Lease:
         """The runs that this worker was asked to stop."""
         worker_id = self.worker_id
         return await self._store.read(lambda tx: tx.runs.asked_to_cancel(worker_id))
+
+    async def end_of(self, life: str) -> bool:
+        """End the lease of another process, which is dead; whether it had one."""
+        return await self._store.write(lambda tx: tx.workers.end(life)) > 0
 
     async def give_up(self) -> None:
         """Release it: any worker can take over what is still running, at once."""

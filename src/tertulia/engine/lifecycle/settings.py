@@ -12,7 +12,8 @@ class RunSettings:
 
     ``queue_limit`` is how many runs may wait for one conversation, ``compaction_threshold`` the part of a context
     window from which on a history is compacted, ``max_runs`` how many runs a worker answers at once. A worker that
-    sends no heartbeat for ``lease`` seconds loses its runs to the others.
+    sends no heartbeat for ``lease`` seconds loses its runs to the others; at once, if its supervisor says that the
+    process of this ``life`` is dead.
     """
 
     approval_deadline: timedelta = timedelta(days=7)
@@ -20,3 +21,4 @@ class RunSettings:
     compaction_threshold: float = THRESHOLD
     max_runs: int = 2000
     lease: float = 10.0
+    life: str = ""

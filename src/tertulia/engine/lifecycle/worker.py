@@ -78,6 +78,19 @@ class Worker:
                 await self._queues.start_next(conversation_id)
         return len(found.claims) == CLAIMS
 
+    def mourn(self, life: str) -> None:
+        """Take over what the process of that life was answering, which is known to be dead."""
+        if not self._closing:
+            self._begin(self._mourn(life))
+
+    async def _mourn(self, life: str) -> None:
+        try:
+            if await self._lease.end_of(life):
+                self._signals.publish("workers", [life])
+                await self.look()
+        except StoreUnavailable as error:
+            _log.warning("store_unavailable", error=str(error))  # its lease will be over all the same
+
     def stop_claiming(self) -> None:
         self._closing = True
 

@@ -24,6 +24,7 @@ class SqlWorkers:
         """  # noqa: S608
         self._renew = f"UPDATE workers SET lease_until = {now} + ? WHERE id = ? AND lease_until >= {now}"  # noqa: S608
         self._live = f"SELECT id FROM workers WHERE lease_until >= {now} ORDER BY id"  # noqa: S608
+        self._end = f"UPDATE workers SET lease_until = 0 WHERE id >= ? AND id < ? AND lease_until >= {now}"  # noqa: S608
         self._bury = f"DELETE FROM workers WHERE lease_until < {now} - {_BURIED_AFTER}"  # noqa: S608
 
     def register(self, worker_id: str, seconds: float) -> None:
@@ -35,6 +36,9 @@ class SqlWorkers:
 
     def remove(self, worker_id: str) -> None:
         self._session.run("DELETE FROM workers WHERE id = ?", worker_id)
+
+    def end(self, life: str) -> int:
+        return self._session.run(self._end, f"worker-{life}-", f"worker-{life}.")  # "." comes after "-"
 
     def live(self) -> list[str]:
         return [worker_id for (worker_id,) in self._session.rows(self._live)]
