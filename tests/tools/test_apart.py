@@ -229,3 +229,9 @@ async def test_a_page_made_to_take_long_is_read_in_the_time_there_is(quick: Chil
 async def test_a_tool_source_is_read_apart(apart: ChildProcesses) -> None:
     assert "problem" in await apart.run("tool_schema", "(" * 1_000_000, "", "")
     assert "schema" in await apart.run("tool_schema", "def f():\n    '''Do.'''", "", "")
+
+
+async def test_half_a_character_is_refused_and_the_next_work_is_done(apart: ChildProcesses) -> None:
+    with pytest.raises(WorkFailed, match="surrogates"):
+        await apart.run("tool_schema", "def f():\n    '''\ud800'''", "", "")
+    assert "schema" in await apart.run("tool_schema", "def f():\n    '''Do.'''", "", "")

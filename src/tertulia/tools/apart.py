@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH
 @dataclass(slots=True, eq=False)
 class _Job:
     work: WorkName
-    arguments: Sequence[str | bytes]
+    data: bytes
     future: "Future[Any]"
     child: "_Child | None" = None
     given_up: bool = False
@@ -73,7 +72,10 @@ class ChildProcesses:
 
     async def run(self, work: WorkName, *arguments: str | bytes) -> Any:
         """As :meth:`tertulia.ports.apart.Apart.run` says."""
-        job = _Job(work, arguments, Future())
+        try:
+            job = _Job(work, encode_job(work, arguments), Future())
+        except UnicodeEncodeError as error:  # half of a surrogate pair
+            raise WorkFailed(f"cannot be done: {error}."[:1000]) from error
         self._add(job)
         try:
             return await asyncio.wrap_future(job.future)
@@ -190,7 +192,7 @@ class _Child:
     def ask(self, job: _Job) -> Done | None:
         """What it says of the job; None if it ended instead."""
         try:
-            send(self._input, encode_job(job.work, job.arguments))
+            send(self._input, job.data)
             answer = receive(self._output)
         except OSError:
             return None

@@ -65,7 +65,7 @@ def _parsed(source: str) -> ast.Module:
     except SyntaxError as error:
         raise SourceProblem(f"Failed to parse source code: {error.msg}", error.lineno) from error
     except (ValueError, MemoryError) as error:  # a NUL, or nested too deeply for the parser
-        raise SourceProblem(f"Failed to parse source code: {error or 'it is nested too deeply'}") from error
+        raise SourceProblem(f"Failed to parse source code: {str(error) or 'it is nested too deeply'}") from error
 
 
 def _chosen(module: ast.Module, name: str | None) -> _Function:
