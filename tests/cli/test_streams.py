@@ -36,7 +36,9 @@ def test_what_nobody_reads_is_no_failure() -> None:
 
 
 def test_a_terminal_that_is_closed_stops_the_server_graciously(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under `nohup`
     with serving(tmp_path) as (process, _):
+        signal.signal(signal.SIGHUP, before)
         assert process.stderr is not None
         process.stderr.close()  # there is nobody to tell any more
         process.send_signal(signal.SIGHUP)

@@ -95,7 +95,7 @@ def part(url: str) -> ImagePart:
         (UrlImage("data:image/png;name=a;base64,iVBORw0KGgouLi4u"), IMAGE),
         (UrlImage("http://a/loaded"), IMAGE),
         (UrlImage("http://a/dead"), "[an image is missing here: it is dead]"),
-        (UrlImage("http://a/unknown"), "[an image is missing here: it was not loaded]"),
+        (UrlImage("http://a/unknown"), "[an image is missing here: it has not been loaded]"),
         (StoredImage("f", "image/png", IMAGE.data), IMAGE),
         (StoredImage("f"), "[an image is missing here: it is no longer available]"),
     ],
@@ -191,7 +191,7 @@ async def test_a_preview_fetches_nothing(open_world: World) -> None:
     agent = (await open_world.agent()).agent
     async with RawServer(response(200, PNG)) as server:
         body = await open_world.services.previews.of(picture(agent.id, f"{server.url}/cat.png"))
-        assert body == b'["[an image is missing here: it was not loaded]"]'
+        assert body == b'["[an image is missing here: it has not been loaded]"]'
         assert not server.requests
 
 
