@@ -44,6 +44,7 @@ class Load:
         self.broken = 0
         self.resumed = 0
         self.wrong: list[str] = []
+        self.given_up: set[int] = set()
 
     def converse(self, conversation_id: str) -> None:
         """One sender: a message, its stream to the end, the next message."""
@@ -55,6 +56,8 @@ class Load:
                     self.broken += sent.told.breaks > 0
                     self.resumed += sent.told.resumed > 0
                     self.wrong += wrong
+                    if sent.given_up:
+                        self.given_up.add(sent.number)
 
     def _next(self, conversation_id: str) -> Sent | None:
         with self._lock:

@@ -43,6 +43,7 @@ class Outcome:
     sent: int = 0
     broken_streams: int = 0
     resumed_runs: int = 0
+    given_up: int = 0
     trouble: Trouble = field(default_factory=Trouble)
     wrong: list[str] = field(default_factory=list[str])
 
@@ -78,12 +79,13 @@ def _soak(fleet: Fleet, effects: Path, plan: Plan) -> Outcome:
         fleet.sample()
         failures = _run(fleet, load, ids, plan)
         fleet.sample()
-        wrong = complaints(http, fleet.workers[-1].url, load.sent, effects)
+        wrong = complaints(http, fleet.workers[-1].url, load.sent, effects, load.given_up)
     return Outcome(
         seconds=round(time.monotonic() - started, 1),
         sent=len(load.sent),
         broken_streams=load.broken,
         resumed_runs=load.resumed,
+        given_up=len(load.given_up),
         trouble=fleet.trouble,
         wrong=[*failures, *load.wrong, *wrong],
     )
