@@ -155,7 +155,8 @@ def test_what_a_client_sends_again_to_another_worker_is_one_message_with_one_ans
     with HTTP.stream(
         "POST", f"{a.url}{talk.path}/messages", json=body, headers={"x-stainless-retry-count": "0"}
     ) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()  # kept: with it goes the connection, and with that the run
+        next(lines)
         gate.wait_reached()
     assert endpoint.requests[0].left.wait(15)
     again = HTTP.post(f"{b.url}{talk.path}/messages", json=body, headers={"x-stainless-retry-count": "1"})
@@ -170,7 +171,8 @@ def test_what_is_sent_again_after_its_worker_died_is_one_message_with_one_answer
     gate, talk = _held(endpoint, text("in time")), Talk(a)
     body, sent = {"input": "go", "stream_tokens": True}, {"x-stainless-retry-count": "0"}
     with HTTP.stream("POST", f"{a.url}{talk.path}/messages", json=body, headers=sent) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()  # kept: with it goes the connection, and with that the run
+        next(lines)
         gate.wait_reached()
         a.kill()
     cluster.begin(a)

@@ -101,7 +101,8 @@ def test_a_stream_that_is_asked_for_again_is_of_one_message(
     endpoint.script([Send({"content": "half "}), Pause(Gate())], text("in time"))
     path, body = f"/v1/conversations/{conversation.id}/messages", {"input": "go", "stream_tokens": True}
     with http.stream("POST", path, json=body, headers={"X-Stainless-Retry-Count": "0"}) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()  # kept: with it goes the connection, and with that the run
+        next(lines)
         assert endpoint.wait_for_requests(1)
     assert endpoint.requests[0].left.wait(TIMEOUT)
     with http.stream("POST", path, json=body, headers={"x-stainless-retry-count": "1"}) as reply:
