@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -51,3 +52,14 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         pytest.skip(str(error))
     yield machine
     machine.close()
+
+
+def is_running(word: str) -> bool:
+    """Whether there is a process with the word in its command line."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word.encode() in entry.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
@@ -13,7 +12,7 @@ from tertulia.domain.tools import ToolSpec
 from tertulia.ports.sandbox import SandboxRequest, SandboxUnavailable
 from tertulia.sandbox.service import ConfinedSandbox
 from tertulia.tools.custom import CustomTool, tool_outcome
-from tests.sandbox.conftest import SMALL, Machine
+from tests.sandbox.conftest import SMALL, Machine, is_running
 
 
 def test_json_comes_back_as_it_is_and_anything_else_as_its_repr(machine: Machine) -> None:
@@ -85,13 +84,13 @@ def test_cancelling_a_call_ends_its_whole_tree(machine: Machine) -> None:
 
     async def cancelled(sandbox: ConfinedSandbox) -> None:
         task = asyncio.create_task(sandbox.run(SandboxRequest(source=source, function="tool", arguments={})))
-        while not _running("4712.5"):  # noqa: ASYNC110 -- another process sets no event
+        while not is_running("4712.5"):  # noqa: ASYNC110 -- another process sets no event
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         async with asyncio.timeout(5):
-            while _running("4712.5"):  # noqa: ASYNC110
+            while is_running("4712.5"):  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     machine.do(cancelled)
@@ -128,13 +127,3 @@ def test_a_custom_tool_is_what_its_spec_says(machine: Machine) -> None:
     spec = ToolSpec(id="tool-1", name="f", description="", parameters={}, tool_type="custom")
 
     assert CustomTool(spec, machine.sandbox, "def f(): pass").spec is spec
-
-
-def _running(word: str) -> bool:
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if word.encode() in entry.read_bytes():
-                return True
-        except OSError:
-            continue
-    return False

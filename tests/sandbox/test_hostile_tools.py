@@ -1,11 +1,9 @@
 """Tools that want to do harm. Each tells what it got; the next tool must not notice."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
-from tests.sandbox.conftest import SMALL, Machine
+from tests.sandbox.conftest import SMALL, Machine, is_running
 
 _GOOD = "def tool():\n    open('mine', 'x').write('kept')\n    return sorted(__import__('os').listdir('.'))\n"
 
@@ -165,20 +163,10 @@ def test_processes_that_a_tool_leaves_behind_end_with_it(machine: Machine) -> No
     )
 
     assert outcome.result == "left"
-    assert not _running("4711.25")
+    assert not is_running("4711.25")
 
 
 def test_a_tool_sees_the_files_of_no_other_call(machine: Machine) -> None:
     machine.run("def tool():\n    open('secret', 'w').write('x')")
 
     assert machine.run(_GOOD).result == ["mine"]
-
-
-def _running(word: str) -> bool:
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if word.encode() in entry.read_bytes():
-                return True
-        except OSError:
-            continue
-    return False

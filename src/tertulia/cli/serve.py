@@ -195,18 +195,7 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
     except TertuliaError as error:
         raise Problem(in_words(settings, error)) from error
     app = StartupWatch(application)
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http=cast("type[asyncio.Protocol]", connections(house)),  # uvicorn only calls it
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=settings.log_level == "debug",
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
-    )
+    config = _configuration(settings, app, connections(house))
     ready = _ready_line(settings, listener)
 
     def on_ready() -> None:
@@ -232,6 +221,21 @@ def run(settings: Settings, listener: socket.socket, parent: Parent | None = Non
         if app.failure is None:
             raise
         raise Problem(in_words(settings, app.failure)) from stop
+
+
+def _configuration(settings: Settings, app: ASGIApp, connections: Callable[..., asyncio.Protocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=cast("type[asyncio.Protocol]", connections),  # uvicorn only calls it
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=settings.shutdown_grace + _LAST_WORDS,
+    )
 
 
 def _ready_line(settings: Settings, listener: socket.socket, how: str = "") -> str:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from tertulia.tools.source.constants import Scalar, scalar, text_of
 from tertulia.tools.source.names import Names
@@ -193,11 +193,10 @@ class Hints:
         return hint
 
 
-class Models:
+class Models(Protocol):
     """What gives the schema of a class of the source."""
 
-    def schema(self, definition: ast.ClassDef, hints: Hints, depth: int) -> Schema:
-        raise NotImplementedError
+    def schema(self, definition: ast.ClassDef, hints: Hints, depth: int) -> Schema: ...
 
 
 def is_field(node: ast.expr | None, names: Names) -> bool:

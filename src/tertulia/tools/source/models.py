@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from tertulia.tools.source.constants import Scalar, scalar, text_of
 from tertulia.tools.source.docstrings import parsed
-from tertulia.tools.source.hints import Hint, Hints, Models, Schema, describe, enumeration, is_field
+from tertulia.tools.source.hints import Hint, Hints, Schema, describe, enumeration, is_field
 from tertulia.tools.source.problems import SourceProblem
 
 _Field: TypeAlias = tuple[str, Hint, bool, ast.AST]
@@ -16,7 +16,7 @@ _DATACLASSES: Final = frozenset({"dataclass", "dataclasses", "define", "frozen",
 _DEEPEST: Final = 20
 
 
-class SourceModels(Models):
+class SourceModels:
     def schema(self, definition: ast.ClassDef, hints: Hints, depth: int) -> Schema:
         bases = _bases(definition, hints)
         if bases & _ENUMS:
