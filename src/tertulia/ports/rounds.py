@@ -22,6 +22,7 @@ class _Round:
 
     def end(self) -> None:
         self.loop = None
+        self.until = 0.0
 
 
 _round: Final = _Round()
@@ -30,15 +31,14 @@ _round: Final = _Round()
 async def turn() -> None:
     """Return at once if this round of the loop has time left, else in one that has.
 
-    To be called before each slice of work, which may take a millisecond or two.
+    To be called before each slice of work, which may take a millisecond or two, or no more than the reading of a token:
+    while there is time left, it is one look at the clock. To ask for the running loop is a system call, and dearer.
     """
-    while True:
+    while perf_counter() >= _round.until:
         loop = asyncio.get_running_loop()
         if _round.loop is not loop:
             _round.loop = loop
             _round.until = perf_counter() + ROUND_SECONDS
             loop.call_soon(_round.end)
-            return
-        if perf_counter() < _round.until:
             return
         await asyncio.sleep(0)
