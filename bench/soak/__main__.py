@@ -18,7 +18,8 @@ def main() -> int:
     plan = _plan()
     with own_postgres() as database, tempfile.TemporaryDirectory(prefix="tertulia-soak-") as folder:
         outcome = soak(Path(folder), database.url, plan)
-    print(json.dumps({"plan": dataclasses.asdict(plan), **dataclasses.asdict(outcome)}, indent=2))
+    told = dataclasses.asdict(plan) | {"kind": plan.kind.__name__}
+    print(json.dumps({"plan": told, **dataclasses.asdict(outcome)}, indent=2))
     return 1 if outcome.wrong else 0
 
 

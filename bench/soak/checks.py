@@ -14,7 +14,7 @@ from tests.support.following import Told, follow, history
 
 _INTERRUPTED: Final = "interrupted"
 _GIVEN_UP: Final = "The server died again and again"
-"""How the error of a run begins that three workers died of, by chance: it is ended, and its readers are told."""
+"""How the error of a run begins that too many workers died of, by chance: it is ended, and its readers are told."""
 _PAUSE_S: Final = 0.1
 
 

@@ -15,6 +15,7 @@ from tertulia.domain.messages import TextPart
 from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome, ToolSpec
 from tertulia.engine.agents import AgentDraft
+from tertulia.engine.lifecycle.recovery import MAX_CUTS
 from tertulia.engine.requests import NewMessage, SendRequest
 from tertulia.ports.provider import TextPiece
 from tertulia.ports.tool import ToolContext
@@ -244,10 +245,10 @@ async def test_a_worker_that_leaves_hands_its_runs_over_at_once(fleet: Fleet) ->
     assert (await second.run(run.id)).status == "completed"
 
 
-async def test_a_run_that_kills_three_workers_at_the_same_place_is_ended(fleet: Fleet) -> None:
+async def test_a_run_that_kills_every_worker_at_the_same_place_is_ended(fleet: Fleet) -> None:
     first = await fleet.worker()
     agent_id = (await first.agent()).agent.id
-    gates = [Gate() for _ in range(3)]
+    gates = [Gate() for _ in range(MAX_CUTS)]
     first.model.scripts += [[gate, *say("never")] for gate in gates]
     run = await first.start(agent_id, "hi")
     for gate in gates:
@@ -258,17 +259,17 @@ async def test_a_run_that_kills_three_workers_at_the_same_place_is_ended(fleet: 
     ended = await first.run(run.id)
     assert ended.status == "failed"
     assert "again and again" in str(ended.error)
-    assert len(first.model.requests) == 3
+    assert len(first.model.requests) == MAX_CUTS
 
 
-async def test_a_run_whose_tool_kills_three_workers_is_ended_with_a_return_for_the_call(
+async def test_a_run_whose_tool_kills_every_worker_is_ended_with_a_return_for_the_call(
     fleet: Fleet, again: SlowTool
 ) -> None:
     first = await fleet.worker()
     agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-again",)))).agent.id
     first.model.scripts += [calls(("c1", "again", "{}")), say("hello again")]
     run = await first.start(agent_id, "go")
-    for _ in range(3):
+    for _ in range(MAX_CUTS):
         await again.reached.wait()
         again.reached.clear()
         await fleet.bury(first)
@@ -277,7 +278,7 @@ async def test_a_run_whose_tool_kills_three_workers_is_ended_with_a_return_for_t
     ended = await first.run(run.id)
     assert ended.status == "failed"
     assert "running the tool 'again'" in str(ended.error)
-    assert again.called == 3
+    assert again.called == MAX_CUTS
     assert [text for role, text in await first.told(agent_id) if role == "tool"] == [INTERRUPTED]
     assert is_paired(await first.history(agent_id))
     await _events(first, (await first.start(agent_id, "another way, then")).id)
@@ -289,7 +290,7 @@ async def test_readers_are_told_that_what_the_last_worker_said_is_void_when_the_
 ) -> None:
     first = await fleet.worker()
     agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-again",)))).agent.id
-    gates = [Gate() for _ in range(3)]
+    gates = [Gate() for _ in range(MAX_CUTS)]
     again.go.set()
     first.model.scripts += [calls(("c1", "again", "{}")), *([TextPiece("half"), gate] for gate in gates)]
     run = await first.start(agent_id, "hi")
@@ -310,16 +311,16 @@ async def test_readers_are_told_that_what_the_last_worker_said_is_void_when_the_
 async def test_a_tool_that_is_called_anew_after_each_death_ends_the_run_as_well(fleet: Fleet, once: SlowTool) -> None:
     first = await fleet.worker()
     agent_id = (await first.agent(AgentDraft(name="Ada", tool_ids=("tool-once",)))).agent.id
-    first.model.scripts += [calls((f"c{number}", "once", "{}")) for number in range(4)]
+    first.model.scripts += [calls((f"c{number}", "once", "{}")) for number in range(MAX_CUTS + 1)]
     run = await first.start(agent_id, "go")
-    for _ in range(3):
+    for _ in range(MAX_CUTS):
         await once.reached.wait()
         once.reached.clear()
         await fleet.bury(first)
         await first.services.runs.look()
     assert (await _events(first, run.id))[-1] == Ended()
     assert (await first.run(run.id)).status == "failed"
-    assert once.called == 3
+    assert once.called == MAX_CUTS
     assert is_paired(await first.history(agent_id))
 
 

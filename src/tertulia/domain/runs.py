@@ -80,7 +80,8 @@ class Run(Struct, frozen=True, kw_only=True):
     stream sees it (``error_type``, ``message``, ``detail``). A run of status ``created`` waits in its conversation's
     queue with its ``queued_request``. A running one has its ``request`` too, without what is in the history already,
     and the position ``first`` of the first message it added, for the worker that may have to resume it; ``cuts``
-    counts the workers that died of it, by what it was doing.
+    counts the workers that died of it, by what it was doing, and ``times_set_aside`` the takeovers after which it was
+    not resumed.
     ``fingerprint`` is the same for the same request sent again by a client's library. ``abandoned`` says of a cancelled
     run that it was so because nobody waited for it any more.
     """
@@ -103,6 +104,7 @@ class Run(Struct, frozen=True, kw_only=True):
     request: bytes | None = None
     first: int | None = None
     cuts: dict[str, int] | None = None
+    times_set_aside: int = 0
     fingerprint: str | None = None
     abandoned: bool = False
     callback_url: str | None = None

@@ -233,8 +233,8 @@ class Runs:
         except NotFound:
             return False
         self._signals.publish("cancel", [run_id])
-        if self._lease.dropped:  # their conversations are not to be busy for long
-            await self._worker.look()
+        if not self._closing:
+            await self._worker.look()  # nobody may be answering it: it was dropped or set aside
         async with aclosing(self.follow(run_id, last)) as batches:
             async for _ in batches:
                 pass

@@ -11,8 +11,8 @@ from tertulia.ports.queries import RunQuery
 class Claim:
     """A run that a worker took over, with the fencing token of its writes from now on.
 
-    ``attempts`` is how many workers had it, this one included. ``cancel`` is what was asked of it meanwhile.
-    ``given_up`` says that the last one let go of it by itself, and did not die or hang.
+    ``cancel`` is what was asked of it meanwhile. ``given_up`` says that the last one let go of it by itself, or set it
+    aside, and did not die or hang while it was answering it.
     """
 
     run: Run
@@ -22,7 +22,8 @@ class Claim:
 
     @property
     def attempts(self) -> int:
-        return self.token
+        """How many workers answered it, this one included."""
+        return self.token - self.run.times_set_aside
 
 
 class Runs(Protocol):
@@ -50,8 +51,15 @@ class Runs(Protocol):
         """
         ...
 
-    def claim(self, worker_id: str, limit: int) -> list[Claim]:
-        """Take over running runs that no worker with a good lease has; each goes to one claimant alone."""
+    def claim(self, worker_id: str, limit: int, aside: int = 0) -> list[Claim]:
+        """Take over running runs that no worker with a good lease has; each goes to one claimant alone.
+
+        Of those that were set aside, only ``aside`` are taken over, and all that are to be cancelled.
+        """
+        ...
+
+    def set_aside(self, run_id: str, token: int) -> None:
+        """Let a run that is under this token be taken over by whoever asks for one that was set aside."""
         ...
 
     def release(self, run_id: str, token: int) -> None:

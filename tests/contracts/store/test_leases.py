@@ -90,6 +90,40 @@ async def test_claims_at_the_same_time_never_share_a_run(store: Store) -> None:
     assert {*taken, *rest} == lost
 
 
+async def test_runs_that_were_set_aside_go_to_who_asks_for_them_one_by_one(store: Store) -> None:
+    await register(store, "claimant")
+    runs = [await running(store, "dead", created_at=at(minute)) for minute in (1, 2, 3)]
+    await claims(store, "claimant")
+    for run in runs:
+        await store.write(lambda tx, id_=run.id: tx.runs.set_aside(id_, 2))
+    assert await claims(store, "other") == []
+    (claim,) = await store.write(lambda tx: tx.runs.claim("other", 10, 1))
+    assert (claim.run.id, claim.token, claim.given_up) == (runs[0].id, 3, True)
+    with pytest.raises(LeaseLost):
+        await store.write(lambda tx: tx.runs.hold(runs[0].id, 2))
+    assert await store.write(lambda tx: tx.runs.claim("other", 0, 1)) == []
+
+
+async def test_a_run_that_was_set_aside_and_is_to_be_cancelled_goes_to_anyone(store: Store) -> None:
+    await register(store, "claimant")
+    run = await running(store, "dead")
+    await claims(store, "claimant")
+    await store.write(lambda tx: tx.runs.set_aside(run.id, 2))
+    await store.write(lambda tx: tx.runs.ask_to_cancel(run.id, "cancel"))
+    (claim,) = await claims(store, "other")
+    assert (claim.cancel, claim.given_up) == ("cancel", True)
+
+
+async def test_only_who_has_a_run_sets_it_aside(store: Store) -> None:
+    await register(store, "claimant")
+    run = await running(store, "dead")
+    await claims(store, "claimant")
+    await store.write(lambda tx: tx.runs.set_aside(run.id, 1))
+    await register(store, "claimant", seconds=-1)
+    (claim,) = await claims(store, "other")
+    assert (claim.run.id, claim.given_up) == (run.id, False)
+
+
 async def test_ended_and_waiting_runs_are_not_taken_over(store: Store) -> None:
     await register(store, "claimant")
     ended = await running(store, None)

@@ -16,6 +16,7 @@ from tertulia.engine.lifecycle.compaction_run import METADATA, Compacting, begin
 from tertulia.engine.lifecycle.executor import Active, Executor
 from tertulia.engine.lifecycle.finalize import chunk_after, with_end
 from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
+from tertulia.engine.lifecycle.quarantine import Quarantine
 from tertulia.engine.lifecycle.recovery import (
     Left,
     begin_again,
@@ -23,10 +24,12 @@ from tertulia.engine.lifecycle.recovery import (
     cut_off,
     end_lost,
     end_unable,
+    is_suspect,
     may_go_on,
     read_left,
     request_of,
     restore,
+    set_aside,
     takeover_events,
 )
 from tertulia.engine.lifecycle.settings import RunSettings
@@ -68,6 +71,7 @@ class Launcher:
         self._executor = executor
         self._settings = settings
         self._compactor = Compactor(catalogue, settings.compaction_threshold)
+        self.quarantine = Quarantine()
 
     @property
     def room(self) -> int:
@@ -148,6 +152,11 @@ class Launcher:
         if deadly_work := cause_of_death(run):
             await self._end_lost(claim, deadly(deadly_work))
             return
+        suspect = claim.cancel is None and is_suspect(run, left)
+        if suspect and not self.quarantine.room:
+            await self._store.write(partial(set_aside, run, claim.token))
+            _log.warning("run_set_aside", run_id=run.id, conversation_id=run.conversation_id, cuts=run.cuts)
+            return
         begun, interrupted = begin_again(run, left, self._turns.tools)
         prepared = prepare(self._catalogue, request, left.seen, compile_anew=False)
         log = await self._reopen_log(run, claim.token, left)
@@ -158,7 +167,11 @@ class Launcher:
         if claim.cancel is not None:
             turn.rolled_back, active.held = meaning_of(claim.cancel)
             active.cancelled = True
-        self._executor.launch(active, apart=True)
+        task = self._executor.launch(active, apart=True)
+        if suspect:
+            self.quarantine.enter(run.id)
+            turn.on_step = partial(self.quarantine.leave, run.id)
+            task.add_done_callback(lambda _: self.quarantine.leave(run.id))
 
     async def _reopen_log(self, run: Run, token: int, left: Left) -> RunLog:
         """The run's log, with word of the takeover, which is stored before anybody is told.

@@ -4,7 +4,7 @@ When it expires, the first worker to look takes over the runs under a higher fen
 old worker is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -74,13 +74,14 @@ class Lease:
         self.dropped[run_id] = token
         _log.warning("run_dropped", run_id=run_id, error=str(error))
 
-    async def renew(self, room: int, *, closing: bool = False) -> Found | None:
+    async def renew(self, room: int, suspects: int = 0, *, closing: bool = False) -> Found | None:
         """Send a heartbeat, and take over as many runs as there is ``room`` for; None if the lease has expired.
 
-        A worker that is ``closing`` takes over nothing.
+        At most ``suspects`` of them were set aside. A worker that is ``closing`` takes over nothing.
         """
         released = dict(self.dropped)
-        found = await self._store.write(partial(self._renew, released, room, closing))
+        take_over = None if closing else partial(self._take_over, min(room, CLAIMS), suspects)
+        found = await self._store.write(partial(self._renew, released, take_over))
         for run_id in released:
             self.dropped.pop(run_id, None)
         return found
@@ -98,14 +99,17 @@ class Lease:
         """Release it: any worker can take over what is still running, at once."""
         await self._store.write(partial(_give_up, self.worker_id))
 
-    def _renew(self, released: Mapping[str, int], room: int, closing: bool, tx: Transaction) -> Found | None:  # noqa: FBT001
+    def _renew(
+        self, released: Mapping[str, int], take_over: Callable[[Transaction], Found] | None, tx: Transaction
+    ) -> Found | None:
         if self._store.shared and not tx.workers.renew(self.worker_id, self._seconds):
             return None
         for run_id, token in released.items():
             tx.runs.release(run_id, token)
-        if closing:
-            return NOTHING
-        claims = tx.runs.claim(self.worker_id, min(room, CLAIMS)) if room else []
+        return take_over(tx) if take_over else NOTHING
+
+    def _take_over(self, room: int, suspects: int, tx: Transaction) -> Found:
+        claims = tx.runs.claim(self.worker_id, room, suspects) if room else []
         return Found(claims, tx.runs.free_queues(_QUEUES), tx.runs.asked_to_cancel(self.worker_id))
 
 

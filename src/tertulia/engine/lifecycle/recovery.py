@@ -31,8 +31,13 @@ from tertulia.ports.tool import Tool
 MAX_ATTEMPTS = 10
 """How many workers may die of one run, or be stopped under it, before it is ended."""
 
-MAX_CUTS = 3
-"""How many may die of it while they do the same: run the same tool, or ask the model at the same place."""
+SUSPICIOUS_CUTS = 2
+"""How many may die under it while they do the same (run the same tool, or ask the model at the same place) before it is
+resumed beside no other of which that is true."""
+
+MAX_CUTS = 6
+"""How many may die so before it is ended. All but the first two had no other suspect, so the others that it shared
+them with are not ended with it; and whoever kills workers at random hardly ever hits one run so often."""
 
 _events = msgspec.json.Decoder(list[Event])
 
@@ -84,16 +89,31 @@ def read_left(run: Run, tx: Transaction) -> Left:
 
 def cut_off(run: Run, left: Left) -> Run:
     """The run, with one more worker counted that died while it was doing the same thing."""
-    doing = [f"running the tool '{name}'" for name in dict.fromkeys(call.name for call in left.calls)]
-    if not doing:
-        doing = [f"making the reply at position {left.seen.conversation.head}"]
     cuts = dict(run.cuts or {})
-    return replace(run, cuts=cuts | {what: cuts.get(what, 0) + 1 for what in doing})
+    return replace(run, cuts=cuts | {what: cuts.get(what, 0) + 1 for what in _doing(left)})
 
 
 def cause_of_death(run: Run) -> str | None:
     """What the run was doing when too many workers died; None if the run is to be resumed."""
     return next((what for what, times in (run.cuts or {}).items() if times >= MAX_CUTS), None)
+
+
+def is_suspect(run: Run, left: Left) -> bool:
+    """Whether what it would do next may be what kills workers."""
+    cuts = run.cuts or {}
+    return any(cuts.get(what, 0) >= SUSPICIOUS_CUTS for what in _doing(left))
+
+
+def set_aside(run: Run, token: int, tx: Transaction) -> None:
+    """Leave the run, of which not more was done than to count the death before, to a worker with room for a suspect."""
+    tx.runs.hold(run.id, token)
+    tx.runs.update(replace(run, times_set_aside=run.times_set_aside + 1))
+    tx.runs.set_aside(run.id, token)
+
+
+def _doing(left: Left) -> list[str]:
+    tools = [f"running the tool '{name}'" for name in dict.fromkeys(call.name for call in left.calls)]
+    return tools or [f"making the reply at position {left.seen.conversation.head}"]
 
 
 def request_of(run: Run) -> SendRequest:

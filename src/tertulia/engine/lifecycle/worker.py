@@ -39,6 +39,7 @@ class Worker:
         self._signals = signals
         signals.subscribe("cancel", self._on_cancel)
         signals.subscribe("workers", self._on_leaving)
+        launcher.quarantine.when_free(self._on_room)
 
     async def start(self) -> None:
         """Join the workers: from here on runs may start. What the last process left is resumed.
@@ -62,19 +63,19 @@ class Worker:
 
     async def _look(self) -> bool:
         """Whether there may be more to take over."""
-        lease = self._lease
-        found = await lease.renew(self._launcher.room, closing=self._closing)
+        lease, launcher = self._lease, self._launcher
+        found = await lease.renew(launcher.room, launcher.quarantine.room, closing=self._closing)
         if found is None:
             _log.error("lease_lost", worker_id=lease.worker_id, runs=len(self._executor.active))
             await self._executor.leave(lost=True)
             await lease.take()
-            found = await lease.renew(self._launcher.room, closing=self._closing) or NOTHING
+            found = await lease.renew(launcher.room, launcher.quarantine.room, closing=self._closing) or NOTHING
         for claim in found.claims:
-            await self._launcher.go_on(claim)
+            await launcher.go_on(claim)
         for run_id, how in found.cancels:
             self._stop(run_id, how)
         for conversation_id in found.queues:
-            if self._launcher.room:
+            if launcher.room:
                 await self._queues.start_next(conversation_id)
         return len(found.claims) == CLAIMS
 
@@ -121,6 +122,11 @@ class Worker:
     def _on_leaving(self, worker_ids: Sequence[str] | None) -> None:
         """What it was answering can be taken over now, and not only when its lease expires."""
         if worker_ids is not None and not self._closing:
+            self._begin(self._look_now())
+
+    def _on_room(self) -> None:
+        """A run that was set aside can be resumed here now."""
+        if not self._closing:
             self._begin(self._look_now())
 
     async def _look_now(self) -> None:

@@ -29,6 +29,10 @@ STORE_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
 """Seconds between one try to store what a model said, and the next."""
 
 
+def _nothing() -> None:
+    """What is called if nobody wants to know."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Turn:
     """One run while it is being answered. Only its own task touches it.
@@ -38,7 +42,8 @@ class Turn:
     still wait. A turn that is ``rolled_back`` takes with it all that it added from position ``first`` on.
 
     ``choices`` are the model and those to fall back on, ``choice`` the one that is being asked. ``images`` are what the
-    history's image addresses lead to, where that model's provider does not fetch them itself.
+    history's image addresses lead to, where that model's provider does not fetch them itself. ``on_step`` is called
+    when a step that goes on is over: its reply and its calls' returns are stored.
     """
 
     run: Run
@@ -62,6 +67,7 @@ class Turn:
     token: int = 1
     faults: Faults = no_faults
     telemetry: Telemetry = no_telemetry
+    on_step: Callable[[], None] = _nothing
     traceparent: str | None = None
     usage: Usage = field(default_factory=Usage)
     context_tokens: int | None = None

@@ -72,6 +72,7 @@ class Loop:
             calls = [call for call in calls if call.id not in told]
             await _run_tools(turn, step, [call for call in calls if not call.awaits])
             turn.telemetry(StepEnded(step.step("success", None)))
+            turn.on_step()
             if any(call.awaits for call in calls):
                 return Ending("requires_approval")
             if ending := _over_after_tools(turn):

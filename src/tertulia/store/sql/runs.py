@@ -31,12 +31,20 @@ _UPDATE: Final = """
 """
 _ACTIVE: Final = "SELECT body FROM runs WHERE conversation_id = ? AND status = 'running'"
 _HELD: Final = "SELECT 1 FROM runs WHERE id = ? AND token = ? AND status = 'running'"
-_LOST: Final = """
+_ASIDE: Final = "aside"
+"""Stands for the worker of runs that were set aside: no worker has this name, so nobody has a lease on them."""
+_LOST: Final = f"""
     SELECT r.id, r.worker_id FROM runs r
     WHERE r.status = 'running'
-        AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = r.worker_id AND w.lease_until >= {now})
+        AND (r.worker_id IS NULL OR r.worker_id <> '{_ASIDE}' OR r.cancel IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM workers w WHERE w.id = r.worker_id AND w.lease_until >= {{now}})
     ORDER BY r.created_at LIMIT ?
-"""
+"""  # noqa: S608  a constant
+_SET_ASIDE: Final = f"""
+    SELECT r.id, r.worker_id FROM runs r
+    WHERE r.status = 'running' AND r.worker_id = '{_ASIDE}' AND r.cancel IS NULL
+    ORDER BY r.created_at LIMIT ?
+"""  # noqa: S608  a constant
 _CLAIM: Final = "UPDATE runs SET worker_id = ?, token = token + 1 WHERE id = ? RETURNING body, token, cancel"
 _ASK_TO_CANCEL: Final = """
     UPDATE runs SET cancel = ? WHERE id = ? AND status = 'running'
@@ -96,14 +104,23 @@ class SqlRuns:
 
         self._session.later(self._session.locking(_HELD, "FOR NO KEY UPDATE"), run_id, token, changed=check)
 
-    def claim(self, worker_id: str, limit: int) -> list[Claim]:
-        lost = _LOST.format(now=self._session.now)
-        found = self._session.rows(self._session.locking(lost, "FOR NO KEY UPDATE OF r SKIP LOCKED"), limit)
+    def claim(self, worker_id: str, limit: int, aside: int = 0) -> list[Claim]:
+        found = self._unheld(_LOST.format(now=self._session.now), limit)
+        if aside := min(aside, limit - len(found)):
+            found += self._unheld(_SET_ASIDE, aside)
         claims: list[Claim] = []
-        for id_, last in list(found):
+        for id_, last in found:
             body, token, cancel = self._session.row(_CLAIM, worker_id, id_)
-            claims.append(Claim(run=_decode(body), token=token, cancel=cancel, given_up=last is None))
+            given_up = last is None or last == _ASIDE
+            claims.append(Claim(run=_decode(body), token=token, cancel=cancel, given_up=given_up))
         return claims
+
+    def _unheld(self, sql: str, limit: int) -> list[tuple[str, str | None]]:
+        """Runs and who had them last, without those that somebody is writing."""
+        return list(self._session.rows(self._session.locking(sql, "FOR NO KEY UPDATE OF r SKIP LOCKED"), limit))
+
+    def set_aside(self, run_id: str, token: int) -> None:
+        self._session.run("UPDATE runs SET worker_id = ? WHERE id = ? AND token = ?", _ASIDE, run_id, token)
 
     def release(self, run_id: str, token: int) -> None:
         self._session.run("UPDATE runs SET worker_id = NULL WHERE id = ? AND token = ?", run_id, token)
