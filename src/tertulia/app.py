@@ -15,6 +15,7 @@ from tertulia.api.errors import error_response
 from tertulia.api.router import build_api
 from tertulia.domain.errors import TertuliaError
 from tertulia.engine.agents import Agents
+from tertulia.engine.approval_deadline import watch_deadlines
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
 from tertulia.engine.descriptions import Describer
@@ -136,12 +137,14 @@ class Application:
         telling = asyncio.create_task(services.callbacks.catch_up())
         pruning = asyncio.create_task(prune_daily(services.store, timedelta(seconds=self._settings.event_retention)))
         sweeping = asyncio.create_task(services.agents.sweep())
+        deadline = timedelta(seconds=self._settings.approval_deadline)
+        denying = asyncio.create_task(watch_deadlines(services.store, deadline))
         looking = asyncio.create_task(services.providers.keep_up())
         watching = asyncio.create_task(metrics.watch_loop())
         self._api = build_api(services)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for task in (telling, pruning, sweeping, looking, watching):
+        for task in (telling, pruning, sweeping, denying, looking, watching):
             task.cancel()
         await close_services(services)
         if traces is not None:

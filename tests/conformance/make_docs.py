@@ -53,8 +53,8 @@ A client that does not know of these sees no difference.
 - **Failed tries.** A step and its trace have `failed_tries` if a model call failed and was retried: `model`,
   `error_type`, `message`, `detail`, and `delay`, the seconds until the same model was retried, or null if the next one
   was asked.
-- **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists them. They count as denied
-  when a message arrives later than `TERTULIA_APPROVAL_DEADLINE`.
+- **Pending tool calls.** `GET /v1/conversations/{conversation_id}/approvals` lists them. They are denied
+  when `TERTULIA_APPROVAL_DEADLINE` is over, whether a message arrives or not.
 - **Compaction can be undone.** `POST /v1/conversations/{conversation_id}/compact/undo` shows the model again what the
   last compaction took out of view; what was said since stays. `compaction_stats` also say `mode`, `method` (a
   model, pieces, or excerpts without a model), `model`, `failure` and `summarizer_tokens`.

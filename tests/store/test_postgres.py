@@ -22,9 +22,17 @@ from tertulia.store.postgres.failures import reason
 from tertulia.store.postgres.store import PostgresStore, location, open_postgres
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.tables import metadata
-from tests.contracts.store.makers import a_message, an_agent, stored_agent, stored_conversation, stored_messages
+from tests.contracts.store.makers import (
+    a_message,
+    a_run,
+    an_agent,
+    at,
+    stored_agent,
+    stored_conversation,
+    stored_messages,
+)
 from tests.support.databases import KILL_ALL, Database, asked, execute, kill_connections, own_postgres
-from tests.support.schemas import without_later_nouns
+from tests.support.schemas import without_later_migrations
 
 COUNT_ALL = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -392,7 +400,7 @@ async def test_messages_from_before_the_index_knew_their_script_are_found_after_
         "UPDATE messages SET words = to_tsvector('simple', CASE position WHEN 0 THEN '' "
         "WHEN 1 THEN 'codex里记忆断裂了' ELSE 'word ' || position END)",
         "DROP TABLE search_index",
-        *without_later_nouns(),
+        *without_later_migrations(),
         "UPDATE alembic_version SET version_num = '0005'",
     )
     stores = await asyncio.gather(open_postgres(url, 2), open_postgres(url, 2))
@@ -403,3 +411,20 @@ async def test_messages_from_before_the_index_knew_their_script_are_found_after_
         found = await stores[1].read(lambda tx, query=query: tx.messages.search(query))
         assert len(found) == expected, text
     await asyncio.gather(*(each.close() for each in stores))
+
+
+async def test_conversations_that_asked_before_the_deadline_was_noted_are_found_after_an_upgrade(
+    postgres_server: str,
+) -> None:
+    url = postgres_server.replace("/tertulia?", "/older?")
+    await execute(postgres_server, "DROP DATABASE IF EXISTS older", "CREATE DATABASE older")
+    store = await open_postgres(url, 2)
+    asked_once = await stored_conversation(store)
+    for conversation, why in ((asked_once, "requires_approval"), (await stored_conversation(store), "end_turn")):
+        run = a_run(conversation, status="completed", stop_reason=why)
+        await store.write(lambda tx, run=run: tx.runs.insert(run))
+    await store.close()
+    await execute(url, *without_later_migrations(), "UPDATE alembic_version SET version_num = '0006'")
+    store = await open_postgres(url, 2)
+    assert await store.read(lambda tx: tx.conversations.asked_before(at(1), 9)) == [asked_once.id]
+    await store.close()

@@ -22,8 +22,8 @@ from tertulia.store.sql.sqlite_session import SqliteSession
 from tertulia.store.sql.tables import metadata
 from tertulia.store.sql.transaction import SqlTransaction
 from tertulia.store.sqlite.store import SCHEMA_REVISION, open_sqlite
-from tests.contracts.store.makers import an_agent, at, stored_agent, stored_conversation, stored_messages
-from tests.support.schemas import without_later_nouns
+from tests.contracts.store.makers import a_run, an_agent, at, stored_agent, stored_conversation, stored_messages
+from tests.support.schemas import without_later_migrations
 
 # Writes an agent a time for ever and says the id of each that is acknowledged.
 WRITER = """
@@ -249,7 +249,7 @@ async def test_messages_from_before_the_index_knew_their_script_are_found_after_
     await stored_messages(store, conversation, "codex里记忆断裂了", *(f"word {number}" for number in range(300)))
     await store.close()
     with sqlite3.connect(path) as database:
-        database.executescript(";".join([BEFORE_TERMS, *without_later_nouns()]))
+        database.executescript(";".join([BEFORE_TERMS, *without_later_migrations()]))
     database.close()
     store = await open_sqlite(path)
     session = store._writer._session
@@ -261,13 +261,32 @@ async def test_messages_from_before_the_index_knew_their_script_are_found_after_
     await store.close()
 
 
+async def test_conversations_that_asked_before_the_deadline_was_noted_are_found_after_an_upgrade(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.db"
+    store = await open_sqlite(path)
+    asked = await stored_conversation(store)
+    for conversation, reason in ((asked, "requires_approval"), (await stored_conversation(store), "end_turn")):
+        run = a_run(conversation, status="completed", stop_reason=reason)
+        await store.write(lambda tx, run=run: tx.runs.insert(run))
+    await store.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            ";".join([*without_later_migrations(), "UPDATE alembic_version SET version_num = '0006'"])
+        )
+    store = await open_sqlite(path)
+    assert await store.read(lambda tx: tx.conversations.asked_before(at(1), 9)) == [asked.id]
+    await store.close()
+
+
 async def test_an_index_that_is_far_behind_is_filled_while_nobody_asks(tmp_path: Path) -> None:
     path = tmp_path / "t.db"
     store = await open_sqlite(path)
     await stored_messages(store, await stored_conversation(store), *("word" for _ in range(900)))
     await store.close()
     with sqlite3.connect(path) as database:
-        database.executescript(";".join([BEFORE_TERMS, *without_later_nouns()]))
+        database.executescript(";".join([BEFORE_TERMS, *without_later_migrations()]))
     database.close()
     store = await open_sqlite(path)
     while (

@@ -18,7 +18,7 @@ from tertulia.domain.ids import new_message_id
 from tertulia.domain.messages import ApprovalPart, Message, ToolCallPart, ToolReturnPart
 from tertulia.domain.runs import Run
 from tertulia.engine.requests import NewAnswer
-from tertulia.engine.turn.tool_calls import return_message
+from tertulia.engine.turn.tool_calls import RunOf, return_message
 from tertulia.ports.store import Transaction
 
 TAIL = 256
@@ -115,13 +115,13 @@ def refuse_if_pending(history: Sequence[Message]) -> None:
         raise ApprovalPending([call.id for call in pending])
 
 
-def deny_expired(history: Sequence[Message], run: Run, now: datetime, deadline: timedelta) -> list[Message]:
+def deny_expired(history: Sequence[Message], owner: RunOf, now: datetime, deadline: timedelta) -> list[Message]:
     """Denials for the pending calls if they have waited longer than the deadline; they block nobody for ever."""
     pending = pending_calls(history)
     if not pending or now - _pending_reply(history).created_at < deadline:
         return []
     reason = f"No answer came within {deadline}. The call was not run."
-    return [return_message(_denial(call, reason), run, now=now) for call in pending]
+    return [return_message(_denial(call, reason), owner, now=now) for call in pending]
 
 
 def _by_call(

@@ -13,7 +13,7 @@ from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import Conflict
 from tertulia.domain.ids import new_conversation_id
 from tertulia.domain.messages import Message
-from tertulia.engine.approvals import TAIL, lost_calls, tail
+from tertulia.engine.approvals import TAIL, lost_calls, pending_request, tail
 from tertulia.engine.isolated_blocks import copy_blocks, own_blocks
 from tertulia.engine.system_prompts import system_message
 from tertulia.engine.turn.history import pinned_messages
@@ -48,7 +48,10 @@ def fork_conversation(source_id: str, message_id: str | None, tx: Transaction, *
     )
     blocks = tx.blocks.of_conversation(fork)
     tx.conversations.fork(source.id, fork, system_message(agent, blocks, fork), upto)
-    return tx.conversations.get(fork.id)
+    forked = tx.conversations.get(fork.id)
+    if request := pending_request(forked, tx):
+        tx.conversations.set_asked(fork.id, request.created_at)
+    return forked
 
 
 def _end(source: Conversation, tx: Transaction) -> int:

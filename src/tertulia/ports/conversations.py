@@ -32,6 +32,17 @@ class Conversations(Protocol):
         """Set the given times alone; the cheap update of every message."""
         ...
 
+    def set_asked(self, conversation_id: str, at: datetime | None) -> None:
+        """Note when it last called tools that wait for answers; None if none of them does any more.
+
+        That one still waits, the history says: the note only finds the conversations to look at.
+        """
+        ...
+
+    def asked_before(self, instant: datetime, limit: int) -> list[str]:
+        """Those that were noted so long ago and have no running run, the longest ago first."""
+        ...
+
     def set_context(self, conversation_id: str, context_from: int, pins: Sequence[int] = ()) -> None:
         """Show the model nothing before this position but the system prompt and the pinned positions."""
         ...

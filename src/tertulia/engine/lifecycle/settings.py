@@ -8,7 +8,7 @@ from tertulia.engine.turn.compaction import THRESHOLD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """``approval_deadline`` is how long tool calls wait for an answer before they count as denied.
+    """``approval_deadline`` is how long tool calls wait for an answer before they are denied.
 
     ``queue_limit`` is how many runs may wait for one conversation, ``compaction_threshold`` the part of a context
     window from which on a history is compacted, ``max_runs`` how many runs a worker answers at once. A worker that

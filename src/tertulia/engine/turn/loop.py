@@ -31,6 +31,7 @@ from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.refused_images import leave_out_images
 from tertulia.engine.turn.step import StepRecord, failed_try
 from tertulia.engine.turn.tool_calls import return_message, return_part, run_calls
+from tertulia.ports.store import Transaction
 from tertulia.ports.telemetry import StepBegan, StepEnded
 
 _log = structlog.get_logger(__name__)
@@ -139,9 +140,14 @@ class Loop:
         message, record = step.message(partial=False), step.step("success", None)
         messages = without_broken_calls(step, message) if message else []
         told = list(map(MessageAdded, messages[1:]))
-        await self._turn.commit(
-            lambda tx: step.write(tx, record), messages=messages, events=told, then=self._close_step
-        )
+        asked = messages[0] if messages and any(call.awaits for call in messages[0].tool_calls) else None
+
+        def write(tx: Transaction) -> None:
+            step.write(tx, record)
+            if asked is not None:
+                tx.conversations.set_asked(asked.conversation_id, asked.created_at)
+
+        await self._turn.commit(write, messages=messages, events=told, then=self._close_step)
         return {part.tool_call_id for added in messages[1:] for part in added.tool_returns}
 
     def _close_step(self) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import structlog
 
@@ -13,7 +13,6 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.ids import new_message_id
 from tertulia.domain.json_values import NotJson, decoded
 from tertulia.domain.messages import Message, ToolCallPart, ToolReturnPart
-from tertulia.domain.runs import Run
 from tertulia.domain.tools import ToolOutcome
 from tertulia.engine.turn.context import Turn
 from tertulia.ports.telemetry import ToolCalled
@@ -95,8 +94,19 @@ def return_part(call: ToolCallPart, outcome: ToolOutcome) -> ToolReturnPart:
     )
 
 
+class RunOf(Protocol):
+    """What a message says of the run that it belongs to."""
+
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def agent_id(self) -> str: ...
+    @property
+    def conversation_id(self) -> str: ...
+
+
 def return_message(
-    part: ToolReturnPart, run: Run, *, step_id: str | None = None, now: datetime | None = None
+    part: ToolReturnPart, run: RunOf, *, step_id: str | None = None, now: datetime | None = None
 ) -> Message:
     """A call's return as a message of the run's conversation."""
     return Message(

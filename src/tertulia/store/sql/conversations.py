@@ -45,6 +45,11 @@ _TOUCH: Final = """
         last_run_completion = coalesce(?, last_run_completion)
     WHERE id = ?
 """
+_ASKED_BEFORE: Final = f"""
+    SELECT id FROM conversations WHERE asked_at < ? AND {OF_LIVING_AGENT}
+        AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.conversation_id = conversations.id AND r.status = 'running')
+    ORDER BY asked_at LIMIT ?
+"""  # noqa: S608  a constant
 # The columns that the body does not speak for, and the body.
 FIELDS: Final = ("body", "head", "context_from", "epoch", "last_message_at", "last_run_completion")
 _GET: Final = f"SELECT {', '.join(FIELDS)} FROM conversations WHERE id = ? AND {OF_LIVING_AGENT}"  # noqa: S608  constants
@@ -127,6 +132,17 @@ class SqlConversations:
             conversation_id,
             changed=unless_found("Conversation", conversation_id),
         )
+
+    def set_asked(self, conversation_id: str, at: datetime | None) -> None:
+        self._session.later(
+            "UPDATE conversations SET asked_at = ? WHERE id = ?",
+            _optional_microseconds(at),
+            conversation_id,
+            changed=unless_found("Conversation", conversation_id),
+        )
+
+    def asked_before(self, instant: datetime, limit: int) -> list[str]:
+        return [id_ for (id_,) in self._session.rows(_ASKED_BEFORE, microseconds(instant), limit)]
 
     def set_context(self, conversation_id: str, context_from: int, pins: Sequence[int] = ()) -> None:
         body = _encode(replace(self.get(conversation_id), pins=tuple(pins))).decode()

@@ -40,6 +40,7 @@ RUNNING: Final = sa.text("status = 'running'")
 QUEUED: Final = sa.text("status = 'created'")
 OF_RUN: Final = sa.text("run_id IS NOT NULL")
 GIVEN: Final = sa.text("otid IS NOT NULL")
+ASKED: Final = sa.text("asked_at IS NOT NULL")
 TRACED: Final = sa.text("frame IS NOT NULL")
 
 # One that is ``deleted`` is there for nobody but its deletion, which takes what belongs to it piece by piece.
@@ -131,6 +132,8 @@ conversations = sa.Table(
     sa.Column("last_message_at", Instant),
     sa.Column("last_run_completion", Instant),
     sa.Column("body", sa.Text, nullable=False),
+    sa.Column("asked_at", Instant),
+    sa.Index("conversations_asked", "asked_at", sqlite_where=ASKED, postgresql_where=ASKED),
     sa.Index("conversations_agent", "agent_id", "created_at", "id"),
     sa.Index("conversations_created", "created_at", "id"),
 )
