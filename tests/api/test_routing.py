@@ -10,11 +10,29 @@ from tertulia.api.router import RESOURCES, build_api
 
 ROUTES = [route for router in RESOURCES for route in router.routes if isinstance(route, APIRoute)]
 MISSING = [operation for operation in OPERATIONS if not operation.built]
+PLAIN = {"/openapi.json": {"GET"}, "/docs": {"GET"}, "/docs/favicon.png": {"GET"}, "/metrics": {"GET"}}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def _filled(path: str) -> str:
     return path.replace("{", "").replace("}", "")
+
+
+def _methods_at() -> dict[str, set[str]]:
+    """What each path accepts, those of operations that are not built too."""
+    found = {path: set(methods) for path, methods in PLAIN.items()}
+    for operation in OPERATIONS:
+        found.setdefault(_filled(operation.path), set()).add(operation.method)
+    for method, path, _ in BEYOND_THE_SDK:
+        found.setdefault(_filled(path), set()).add(method)
+    return found
+
+
+METHODS_AT = _methods_at()
+
+
+def _allowed(reply: httpx.Response) -> set[str]:
+    return set(reply.headers["allow"].split(", "))
 
 
 def test_the_table_has_every_operation_once() -> None:
@@ -57,20 +75,37 @@ async def test_what_clients_probe_for_and_no_sdk_has_is_404_in_our_shape(
     assert path in reply.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/health/", "/v1/agents/", "/v1/agents/agent-none", "/openapi.json"])
-async def test_head_is_answered_like_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
-    head, get = await client.head(path), await client.get(path)
-    assert (head.status_code, head.headers["content-length"], head.content) == (
-        get.status_code,
-        get.headers["content-length"],
-        b"",
-    )
+async def test_head_is_answered_like_get_without_the_body_on_every_path(client: httpx.AsyncClient) -> None:
+    for path in sorted(path for path, methods in METHODS_AT.items() if "GET" in methods):
+        head, get = await client.head(path), await client.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        if path != "/metrics":  # whose figures count these requests
+            assert head.headers.get("content-length") == get.headers.get("content-length"), path
 
 
-async def test_a_wrong_method_is_405_and_says_which_there_are(client: httpx.AsyncClient) -> None:
+async def test_options_says_on_every_path_what_it_accepts_and_does_nothing(client: httpx.AsyncClient) -> None:
+    for path, methods in METHODS_AT.items():
+        reply = await client.options(path)
+        assert (reply.status_code, reply.content) == (204, b""), path
+        assert _allowed(reply) >= methods | {"OPTIONS"}, path
+        assert ("HEAD" in _allowed(reply)) == ("GET" in _allowed(reply)), path
+    assert (await client.options("/v1/nothing")).status_code == 404
+
+
+async def test_a_wrong_method_is_405_on_every_path_and_says_which_there_are(client: httpx.AsyncClient) -> None:
+    for path in METHODS_AT:
+        allowed = _allowed(await client.options(path))
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"} - allowed:
+            reply = await client.request(method, path, json={})
+            assert (reply.status_code, _allowed(reply)) == (405, allowed), (method, path)
+            if method != "HEAD":
+                assert reply.json().keys() == {"detail"}
+                assert reply.json()["detail"].startswith(f"{method} is not allowed on {path.rstrip('/')}; it accepts ")
+
+
+async def test_the_words_of_a_405_name_the_methods(client: httpx.AsyncClient) -> None:
     reply = await client.put("/v1/agents/", json={})
-    assert reply.status_code == 405
-    assert reply.headers["allow"] == "GET, POST"
+    assert reply.headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert reply.json()["detail"] == "PUT is not allowed on /v1/agents; it accepts GET and POST."
 
 

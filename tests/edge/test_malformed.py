@@ -19,6 +19,8 @@ def request(line: bytes, *headers: bytes, body: bytes = b"") -> bytes:
         (request(b"GET /v1/health HTTP/1.1", b"bad header: \x00"), 400, "not a valid HTTP request"),
         (request(b"GET /v1/health HTTP/1.1", b": empty"), 400, "not a valid HTTP request"),
         (request(b"GET /v1/health HTTP/1.1", b"Host: elsewhere"), 400, "more than one host"),
+        (b"GET /v1/health HTTP/1.1\r\n\r\n", 400, "no host header"),
+        (b"GET http://localhost/v1/health HTTP/1.1\r\n\r\n", 400, "no host header"),
         (request(b"GET /v1/h\xe9alth HTTP/1.1"), 400, "not a valid HTTP request"),
         (request(b"POST /v1/blocks HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2", body=b"{}"), 400, ""),
         (request(b"POST /v1/blocks HTTP/1.1", b"Content-Length: 2", b"Content-Length: 2", body=b"{}"), 400, ""),
@@ -55,7 +57,6 @@ async def test_what_cannot_be_answered_is_refused_as_every_failure_is_and_the_co
         request(b"GET http://localhost:80/v1/health/?a=b HTTP/1.1"),
         request(b"GET /v1/health HTTP/1.1", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c"),
         request(b"GET /v1/health#part HTTP/1.1"),
-        b"GET /v1/health HTTP/1.1\r\n\r\n",
     ],
     ids=repr,
 )
@@ -65,6 +66,18 @@ async def test_what_http_allows_is_answered_and_the_connection_goes_on(
     async with serve(api) as client, client() as raw:
         for _ in range(3):
             assert (await raw.ask(sent)).status == 200
+
+
+async def test_options_of_the_whole_server_says_what_it_accepts(api: Application, serve: Serve) -> None:
+    async with serve(api) as client, client() as raw:
+        reply = await raw.ask(request(b"OPTIONS * HTTP/1.1"))
+        assert (reply.status, reply.body) == (204, b"")
+        assert {*reply.headers["allow"].split(", ")} >= {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"}
+
+
+async def test_http_1_0_needs_no_host(api: Application, serve: Serve) -> None:
+    async with serve(api) as client, client() as raw:
+        assert (await raw.ask(b"GET /v1/health HTTP/1.0\r\n\r\n")).status == 200
 
 
 async def test_an_absolute_address_names_the_host_whatever_the_header_says(api: Application, serve: Serve) -> None:

@@ -29,7 +29,6 @@ from tertulia.api import (
     steps,
     tags,
     tools,
-    unsupported,
 )
 from tertulia.api.auth import KeyMiddleware
 from tertulia.api.browsers import BrowserMiddleware, PagesMiddleware
@@ -39,6 +38,7 @@ from tertulia.api.errors import GuardMiddleware
 from tertulia.api.heads import HeadMiddleware
 from tertulia.api.observing import ObservingMiddleware, RouteMiddleware
 from tertulia.api.paths import TrailingSlashMiddleware
+from tertulia.api.unsupported import Unanswered
 
 # Matching goes from top to bottom, so what is asked for most comes first.
 RESOURCES: Final[tuple[APIRouter, ...]] = (
@@ -62,11 +62,13 @@ RESOURCES: Final[tuple[APIRouter, ...]] = (
 
 def build_api(services: Services, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     """The ASGI application over the services. ``lifespan`` opens and closes what they hold."""
+    routes = _routes()
+    unanswered = Unanswered(routes)
     app = FastAPI(
         title="Tertulia",
         version=__version__,
         description="Stateful agents and their conversations, over the Letta V1 REST API.",
-        routes=list(_routes()),
+        routes=[*routes, unanswered.route],  # the last: it answers whatever no other route did
         middleware=_layers(services),
         lifespan=lifespan,
         redirect_slashes=False,
@@ -75,6 +77,7 @@ def build_api(services: Services, lifespan: Lifespan[FastAPI] | None = None) -> 
         redoc_url=None,
     )
     app.state.services = services
+    app.router.default = unanswered  # for OPTIONS *, which is no path
     errors.install(app)
     return app
 
@@ -86,7 +89,6 @@ def _routes() -> Sequence[BaseRoute]:
         Route("/openapi.json", openapi.document_endpoint, include_in_schema=False),
         *docs_ui.ROUTES,
         metrics.ROUTE,
-        unsupported.ROUTE,  # the last: it answers whatever no other route did
     ]
 
 

@@ -78,6 +78,8 @@ class Head:
             raise Refused(refusals.no_websockets())
         if self._hosts > 1:
             raise Refused(refusals.malformed("it names more than one host"))
+        if not self._hosts and version == "1.1":
+            raise Refused(refusals.malformed("it has no host header"))
         if self._coding is not None:
             if version == "1.0":
                 raise Refused(refusals.malformed("HTTP/1.0 has no transfer-encoding"))
