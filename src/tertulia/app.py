@@ -18,6 +18,7 @@ from tertulia.engine.agents import Agents
 from tertulia.engine.approval_deadline import watch_deadlines
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
+from tertulia.engine.custom_tools import CustomTools
 from tertulia.engine.descriptions import Describer
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
@@ -26,10 +27,13 @@ from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.retention import prune_daily
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
+from tertulia.engine.tool_runs import ToolRuns
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.faults import Faults, no_faults
+from tertulia.ports.sandbox import Sandbox
 from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Store
 from tertulia.ports.telemetry import Happening, PoolUse, Telemetry
@@ -37,6 +41,7 @@ from tertulia.ports.tool import Tool
 from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import ProviderCatalogue, build_catalogue
 from tertulia.providers.local import LocalProvider
+from tertulia.sandbox.service import ConfinedSandbox
 from tertulia.settings import Settings, WebSettings
 from tertulia.store.database import open_database
 from tertulia.store.event_log import StoredEventLog
@@ -46,6 +51,7 @@ from tertulia.telemetry.metrics import Metrics, Sources
 from tertulia.tools import builtin_tools
 from tertulia.tools.apart import ChildProcesses
 from tertulia.tools.callback_sender import GuardedSender
+from tertulia.tools.custom import CustomTool
 from tertulia.tools.image_fetcher import GuardedImages
 
 log = structlog.get_logger(__name__)
@@ -205,6 +211,7 @@ async def open_services(
             description_model=settings.description_model,
             callback_secret=CallbackSecret(key, settings.data_dir / "callback.key"),
             tools=tools,
+            sandbox=ConfinedSandbox(tier="off" if settings.tool_sandbox == "off" else None),
             faults=faults,
             metrics=metrics or Metrics(),
             watchers=watchers,
@@ -256,6 +263,7 @@ class Parts:
     description_model: str | None
     callback_secret: Callable[[], bytes]
     tools: Sequence[Tool]
+    sandbox: Sandbox
     faults: Faults
     metrics: Metrics
     watchers: Sequence[Telemetry]
@@ -271,7 +279,8 @@ def build_services(parts: Parts) -> Services:
     images = Images(GuardedImages(allow_private_addresses=web.allow_private_addresses))
     histories = Histories(store, images)
     apart = ChildProcesses()
-    tools = {tool.spec.id: tool for tool in (*builtin_tools(web, apart), *parts.tools)}
+    toolbox = Toolbox((*builtin_tools(web, apart), *parts.tools), lambda tool: CustomTool(tool, parts.sandbox))
+    custom_tools = CustomTools(store, toolbox, apart)
     sender = GuardedSender(allow_private_addresses=web.allow_private_addresses)
     callbacks = Callbacks(store, sender, parts.callback_secret)
     describers = [Describer(store, catalogue, parts.description_model, telemetry)] if parts.description_model else []
@@ -280,7 +289,7 @@ def build_services(parts: Parts) -> Services:
         store,
         events,
         catalogue,
-        tools,
+        toolbox,
         histories,
         run_settings,
         end_hooks,
@@ -293,18 +302,21 @@ def build_services(parts: Parts) -> Services:
         store=store,
         catalogue=catalogue,
         event_log=events,
-        agents=Agents(store, catalogue, tools, runs),
+        agents=Agents(store, catalogue, toolbox, runs),
         conversations=Conversations(store, catalogue, runs, histories, faults),
         runs=runs,
-        context_windows=ContextWindows(store, catalogue, tools, images),
-        previews=Previews(store, catalogue, tools, images, run_settings),
+        context_windows=ContextWindows(store, catalogue, toolbox, images),
+        previews=Previews(store, catalogue, toolbox, images, run_settings),
         callbacks=callbacks,
         end_hooks=end_hooks,
         providers=parts.providers,
         signals=signals,
         telemetry=telemetry,
         metrics=metrics,
-        tools=tools,
+        toolbox=toolbox,
+        custom_tools=custom_tools,
+        tool_runs=ToolRuns(store, toolbox, custom_tools),
+        sandbox=parts.sandbox,
         apart=apart,
         settings=parts.api,
     )
@@ -325,6 +337,7 @@ def told_to(*watchers: Telemetry) -> Telemetry:
 async def close_services(services: Services) -> None:
     """End what is running, then let go of models and database."""
     await services.runs.close()
+    await services.sandbox.close()
     await asyncio.to_thread(services.apart.close)
     await services.catalogue.close()
     await services.signals.close()

@@ -34,7 +34,7 @@ async def test_the_built_in_tools_are_listed_and_shown(client: httpx.AsyncClient
         ({"name": "web_search"}, {"web_search"}),
         ({"name": "run_code"}, set[str]()),
         ({"names": ["send_message", "memory"]}, {"send_message", "memory"}),
-        ({"search": "SEND A MESSAGE"}, {"send_message"}),
+        ({"search": "SEND_MESS"}, {"send_message"}),
         ({"tool_types": ["custom"]}, set[str]()),
         ({"exclude_tool_types": ["custom"]}, {tool.spec.name for tool in BUILTIN_TOOLS}),
         ({"return_only_letta_tools": True}, {tool.spec.name for tool in BUILTIN_TOOLS}),

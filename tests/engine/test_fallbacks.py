@@ -230,9 +230,9 @@ async def test_settings_that_a_fallback_cannot_be_asked_with_are_refused_when_th
     agent = (await world.agent(AgentDraft(model="scripted/a", fallback_models=("scripted/picky",)))).agent
     conversation = await world.store.read(lambda tx: tx.conversations.get(agent.id))
     settings = ModelSettings(provider_type="scripted", temperature=0.5)
-    check_agent(Picky(), (), agent, agent)
+    check_agent(Picky(), agent, agent)
     with pytest.raises(InvalidArgument, match="picky"):
-        check_agent(Picky(), (), replace(agent, model_settings=settings), agent)
+        check_agent(Picky(), replace(agent, model_settings=settings), agent)
     with pytest.raises(InvalidArgument, match="picky"):
         check_conversation(
             Picky(), agent, replace(conversation, model_settings=settings, fallback_models=agent.fallback_models)
@@ -242,7 +242,7 @@ async def test_settings_that_a_fallback_cannot_be_asked_with_are_refused_when_th
 async def test_an_agent_without_a_model_is_told_where_to_name_one_if_the_default_cannot_be_used(world: World) -> None:
     catalogue = Two()
     catalogue.default_model = "gone/tiny"
-    agents = Agents(world.store, catalogue, {}, world.services.runs)
+    agents = Agents(world.store, catalogue, world.services.toolbox, world.services.runs)
     with pytest.raises(
         InvalidArgument, match=r"'gone/tiny' cannot be used: no provider.*'model'.*TERTULIA_DEFAULT_MODEL"
     ):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.errors import Conflict, InvalidArgument, NotFound
+from tertulia.domain.ids import builtin_tool_id
 from tertulia.domain.messages import Compaction, Message, TextPart, ToolCallPart
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.conversations import ConversationDraft
@@ -205,7 +206,7 @@ async def test_a_deleted_isolated_block_leaves_the_agents_own_in_view(world: Wor
 @pytest.mark.parametrize("command", ["delete", "rename"])
 async def test_the_model_cannot_rename_or_remove_an_isolated_block(world: World, command: str) -> None:
     agent_id = (await world.agent()).agent.id
-    memory = world.services.agents.tool_named("memory").id
+    memory = builtin_tool_id("memory")
     await world.services.agents.update(agent_id, {"tool_ids": (memory,)})
     own = await isolated(world, agent_id, "human")
     arguments = {"delete": '{"command": "delete", "path": "/memories/human"}'}.get(

@@ -8,10 +8,9 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
-from tertulia.domain.tools import ToolSpec
 from tertulia.ports.sandbox import SandboxRequest, SandboxUnavailable
 from tertulia.sandbox.service import ConfinedSandbox
-from tertulia.tools.custom import CustomTool, tool_outcome
+from tertulia.tools.custom import tool_outcome
 from tests.sandbox.conftest import SMALL, Machine, is_running
 
 
@@ -63,10 +62,22 @@ def test_a_tool_sees_the_environment_given_to_it_and_no_more(machine: Machine) -
 
 
 def test_changes_to_the_agents_state_come_back(machine: Machine) -> None:
-    source = "def tool(agent_state):\n    agent_state['memory'] = 'new'\n    return 1\n"
-    request = SandboxRequest(source=source, function="tool", arguments={}, agent_state={"memory": "old"})
+    source = """
+def tool(agent_state):
+    block = agent_state.memory.get_block("human")
+    agent_state.memory.update_block_value("human", value=block.value + "!")
+    return agent_state.memory.list_block_labels() + [agent_state["name"]]
+"""
+    blocks = [{"label": "human", "value": "old"}, {"label": "persona", "value": "p"}]
+    state = {"name": "Ada", "memory": {"blocks": blocks}}
+    request = SandboxRequest(source=source, function="tool", arguments={}, agent_state=state)
 
-    assert machine.do(lambda sandbox: sandbox.run(request)).agent_state == {"memory": "new"}
+    outcome = machine.do(lambda sandbox: sandbox.run(request))
+    assert outcome.result == ["human", "persona", "Ada"]
+    assert outcome.agent_state == {
+        "name": "Ada",
+        "memory": {"blocks": [{"label": "human", "value": "old!"}, {"label": "persona", "value": "p"}]},
+    }
 
 
 def test_a_call_that_takes_too_long_names_the_limit(machine: Machine) -> None:
@@ -121,9 +132,3 @@ def test_a_failed_call_is_told_to_the_model_without_its_traceback(machine: Machi
 
     assert (told.content, told.status) == ("Error executing function f: KeyError: 'gone'", "error")
     assert "line 2, in tool" in told.stderr[0]
-
-
-def test_a_custom_tool_is_what_its_spec_says(machine: Machine) -> None:
-    spec = ToolSpec(id="tool-1", name="f", description="", parameters={}, tool_type="custom")
-
-    assert CustomTool(spec, machine.sandbox, "def f(): pass").spec is spec

@@ -15,6 +15,7 @@ from tertulia.ports.store import Store
 from tertulia.provider_settings import ProviderSettings
 from tertulia.providers.accounts import ProviderAccounts
 from tertulia.providers.catalogue import ProviderCatalogue
+from tertulia.sandbox.service import ConfinedSandbox
 from tertulia.settings import WebSettings
 from tertulia.store.secrets import FernetSecrets
 from tertulia.telemetry.metrics import Metrics
@@ -33,6 +34,7 @@ def services_over(store: Store, catalogue: Catalogue, **parts: Any) -> Services:
         "description_model": None,
         "callback_secret": cache(lambda: secrets.token_bytes(32)),
         "tools": (),
+        "sandbox": ConfinedSandbox(),
         "faults": no_faults,
         "metrics": Metrics(),
         "watchers": (),

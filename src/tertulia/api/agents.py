@@ -24,7 +24,7 @@ from tertulia.api.wire.echoes import MAY_REPEAT, without_echo
 from tertulia.api.wire.embeddings import embedding_handle
 from tertulia.api.wire.model_settings import settings_from_wire
 from tertulia.api.wire.shorthands import Told, check_description, read_words, with_shorthands
-from tertulia.api.wire.tools import ToolBody, tool_body
+from tertulia.api.wire.tools import RunToolBody, ToolBody, ToolRunBody, tool_body, tool_run_body
 from tertulia.domain.errors import InvalidArgument, Unprocessable
 from tertulia.domain.models import ModelSettings
 from tertulia.domain.runs import StopReason
@@ -209,6 +209,15 @@ async def attach_tool_to_agent(agent_id: str, tool_id: str, services: CurrentSer
 @router.patch("/v1/agents/{agent_id}/tools/detach/{tool_id}", operation_id="detach_tool_from_agent")
 async def detach_tool_from_agent(agent_id: str, tool_id: str, services: CurrentServices) -> AgentStateBody:
     return agent_state(await services.agents.detach_tool(agent_id, tool_id))
+
+
+@router.post("/v1/agents/{agent_id}/tools/{tool_name}/run", operation_id="run_tool_for_agent")
+async def run_tool_for_agent(
+    agent_id: str, tool_name: str, services: CurrentServices, body: RunToolBody | None = None
+) -> ToolRunBody:
+    """Run one of the agent's tools. Neither tool rules nor approvals are asked: it is the client's own call."""
+    arguments = body.args if body else {}
+    return tool_run_body(await services.tool_runs.of_agent(agent_id, tool_name, arguments))
 
 
 @router.patch("/v1/agents/{agent_id}/tools/approval/{tool_name}", operation_id="modify_approval_for_tool")

@@ -1,6 +1,5 @@
 """What routes work with: the services the application was built from, as FastAPI dependencies."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -10,18 +9,21 @@ from starlette.requests import HTTPConnection
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
+from tertulia.engine.custom_tools import CustomTools
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.preview import Previews
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
+from tertulia.engine.tool_runs import ToolRuns
+from tertulia.engine.toolbox import Toolbox
 from tertulia.ports.apart import Apart
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog
+from tertulia.ports.sandbox import Sandbox
 from tertulia.ports.signals import Signals
 from tertulia.ports.store import Store
 from tertulia.ports.telemetry import MetricsPage, Telemetry
-from tertulia.ports.tool import Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything the routes need, made once by the composition root. ``tools`` are the built-in ones, by id."""
+    """Everything the routes need, made once by the composition root."""
 
     store: Store
     catalogue: Catalogue
@@ -56,7 +58,10 @@ class Services:
     signals: Signals
     telemetry: Telemetry
     metrics: MetricsPage
-    tools: Mapping[str, Tool]
+    toolbox: Toolbox
+    custom_tools: CustomTools
+    tool_runs: ToolRuns
+    sandbox: Sandbox
     apart: Apart
     settings: ApiSettings = ApiSettings()
 

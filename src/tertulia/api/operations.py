@@ -71,7 +71,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("PATCH", "/v1/agents/{agent_id}/tools/approval/{tool_name}", "modify_approval_for_tool", "agents.tools.update_approval", BUILT),
     Operation("PATCH", "/v1/agents/{agent_id}/tools/attach/{tool_id}", "attach_tool_to_agent", "agents.tools.attach", BUILT),
     Operation("PATCH", "/v1/agents/{agent_id}/tools/detach/{tool_id}", "detach_tool_from_agent", "agents.tools.detach", BUILT),
-    Operation("POST", "/v1/agents/{agent_id}/tools/{tool_name}/run", "run_tool_for_agent", "agents.tools.run", NOT_YET),
+    Operation("POST", "/v1/agents/{agent_id}/tools/{tool_name}/run", "run_tool_for_agent", "agents.tools.run", BUILT),
     Operation("GET", "/v1/archives/", "list_archives", "archives.list", BUILT),
     Operation("POST", "/v1/archives/", "create_archive", "archives.create", BUILT),
     Operation("DELETE", "/v1/archives/{archive_id}", "delete_archive", "archives.delete", BUILT),
@@ -151,12 +151,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation("POST", "/v1/templates/{template_name}/save", "templates.saveTemplateVersion", "templates.save", NOT_YET),
     Operation("POST", "/v1/templates/{template_version}/agents", "templates.createAgentsFromTemplate", "templates.agents.create", NOT_YET),
     Operation("GET", "/v1/tools/", "list_tools", "tools.list", BUILT),
-    Operation("POST", "/v1/tools/", "create_tool", "tools.create", NOT_YET),
-    Operation("PUT", "/v1/tools/", "upsert_tool", "tools.upsert", NOT_YET),
-    Operation("POST", "/v1/tools/search", "search_tools", "tools.search", NOT_YET),
-    Operation("DELETE", "/v1/tools/{tool_id}", "delete_tool", "tools.delete", NOT_YET),
+    Operation("POST", "/v1/tools/", "create_tool", "tools.create", BUILT),
+    Operation("PUT", "/v1/tools/", "upsert_tool", "tools.upsert", BUILT),
+    Operation("POST", "/v1/tools/search", "search_tools", "tools.search", BUILT),
+    Operation("DELETE", "/v1/tools/{tool_id}", "delete_tool", "tools.delete", BUILT),
     Operation("GET", "/v1/tools/{tool_id}", "retrieve_tool", "tools.retrieve", BUILT),
-    Operation("PATCH", "/v1/tools/{tool_id}", "modify_tool", "tools.update", NOT_YET),
+    Operation("PATCH", "/v1/tools/{tool_id}", "modify_tool", "tools.update", BUILT),
 )
 # fmt: on
 
@@ -180,6 +180,8 @@ BEYOND_THE_SDK: Final = (
     ("GET", "/v1/agents/count", "count_agents"),
     ("GET", "/v1/blocks/count", "count_blocks"),
     ("GET", "/v1/tools/count", "count_tools"),
+    ("POST", "/v1/tools/generate-schema", "generate_json_schema"),
+    ("POST", "/v1/tools/run", "run_tool_from_source"),
     ("GET", "/v1/runs/active", "list_active_runs"),
     ("GET", "/v1/jobs", "list_jobs"),
 )

@@ -9,6 +9,7 @@ MAX_CONVERSATION_ID_LENGTH: Final = 41
 DEFAULT_CONVERSATION: Final = "default"
 """The wire id of an agent's own conversation; it is stored under the agent's id."""
 
+_UUID_VERSION: Final = len("tool-00000000-0000-")
 _TOOL_NAMESPACE: Final = UUID("6f2f1c3e-4f0b-4a51-9a39-0d9e0d9d5f10")
 
 
@@ -55,6 +56,11 @@ def new_tool_call_id() -> str:
 def builtin_tool_id(name: str) -> str:
     """The id of a built-in tool: the same on every server and after every restart."""
     return f"tool-{uuid5(_TOOL_NAMESPACE, name)}"
+
+
+def is_builtin_tool_id(tool_id: str) -> bool:
+    """Whether it can be a built-in tool's, by the version of its UUID: those that users make are random."""
+    return tool_id[_UUID_VERSION : _UUID_VERSION + 1] == "5"
 
 
 def part_otid(message_id: str, index: int) -> str:

@@ -18,23 +18,24 @@ from tertulia.domain.errors import ConversationBusy, InvalidArgument, NotFound, 
 from tertulia.domain.ids import new_agent_id, new_message_id
 from tertulia.domain.messages import Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
-from tertulia.domain.tools import ToolSpec
+from tertulia.domain.tools import StoredTool, ToolSpec
 from tertulia.engine.agent_blocks import block_by_label, check_labels, edit, set_blocks
+from tertulia.engine.agent_tools import attached, detached, with_approval, with_tools
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.default_prompts import default_system
-from tertulia.engine.default_tools import base_rules, base_tools
+from tertulia.engine.default_tools import base_rules, tool_names
 from tertulia.engine.in_force import settings_in_force
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
 from tertulia.engine.system_prompts import recompile, system_message
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.tool_rules import distinct
 from tertulia.engine.validation import check_agent
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.queries import AgentQuery
 from tertulia.ports.store import Store, Transaction
-from tertulia.ports.tool import Tool
 
 _log = structlog.get_logger(__name__)
 
@@ -111,11 +112,11 @@ class AgentView:
 class Agents:
     """The operations on agents."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], runs: Runs) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, toolbox: Toolbox, runs: Runs) -> None:
         self._runs = runs
         self._store = store
         self._catalogue = catalogue
-        self._tools = tools
+        self._toolbox = toolbox
 
     async def create(self, draft: AgentDraft) -> AgentView:
         """Make an agent, its new blocks and its default conversation.
@@ -123,10 +124,16 @@ class Agents:
         :raises InvalidArgument: if its model, settings, tools or timezone cannot be used.
         :raises NotFound: if a block or tool id names nothing.
         """
-        agent = self._agent(draft)
+        agent, names = self._agent(draft), tool_names(draft.agent_type, draft.tools, base=draft.include_base_tools)
         blocks = [_fill_in(block, draft.memory_variables) for block in draft.memory_blocks]
         messages = [_initial(new, agent) for new in draft.initial_messages]
-        return self._view(await self._store.write(partial(_insert, agent, blocks, draft.block_ids, messages)))
+
+        def write(tx: Transaction) -> _Loaded:
+            ids = dict.fromkeys([*self._toolbox.ids_of(names, tx), *agent.tool_ids])
+            equipped = with_tools(replace(agent, tool_ids=tuple(ids)), (), self._toolbox, tx)
+            return _insert(equipped, blocks, draft.block_ids, messages, tx)
+
+        return self._view(await self._store.write(write))
 
     async def get(self, agent_id: str) -> AgentView:
         return self._view(await self._store.read(lambda tx: _load(tx, tx.agents.get(agent_id))))
@@ -148,8 +155,9 @@ class Agents:
 
         def write(tx: Transaction) -> _Loaded:
             before = tx.agents.get(agent_id)
-            agent = replace(before, **fields, updated_at=utc_now())
-            check_agent(self._catalogue, self._tools, agent, before)
+            changed = replace(before, **fields, updated_at=utc_now())
+            check_agent(self._catalogue, changed, before)
+            agent = with_tools(changed, before.tool_ids, self._toolbox, tx)
             tx.agents.update(agent)
             if block_ids is not None:
                 set_blocks(tx, agent_id, block_ids)
@@ -189,46 +197,42 @@ class Agents:
             await self._store.write(lambda tx: tx.agents.delete(agent_id))
 
     async def attach_tool(self, agent_id: str, tool_id: str) -> AgentView:
-        """Give the agent a tool; one that it has stays where it is."""
-        return await self._with_tools(agent_id, lambda ids: ids if tool_id in ids else (*ids, tool_id))
+        """Give the agent a tool.
+
+        :raises NotFound: if there is no such tool.
+        """
+
+        def change(agent: Agent, tx: Transaction) -> Agent:
+            self._toolbox.check([tool_id], tx)
+            return attached(agent, tool_id)
+
+        return await self._change(agent_id, change)
 
     async def detach_tool(self, agent_id: str, tool_id: str) -> AgentView:
         """Take a tool away.
 
         :raises NotFound: if the agent does not have it.
         """
-
-        def without(ids: tuple[str, ...]) -> tuple[str, ...]:
-            if tool_id not in ids:
-                raise NotFound("Tool", tool_id)
-            return tuple(id_ for id_ in ids if id_ != tool_id)
-
-        return await self._with_tools(agent_id, without)
+        return await self._change(agent_id, lambda agent, _: detached(agent, tool_id))
 
     async def set_approval(self, agent_id: str, tool_name: str, *, required: bool) -> AgentView:
-        """Say whether calls of a tool wait for a person's approval, which a tool rule stands for.
+        """Say whether calls of a tool wait for a person's approval.
 
         :raises NotFound: if the agent has no tool of this name.
         """
 
-        def write(tx: Transaction) -> _Loaded:
-            before = tx.agents.get(agent_id)
-            if tool_name not in {tool.spec.name for id_ in before.tool_ids if (tool := self._tools.get(id_))}:
+        def change(agent: Agent, tx: Transaction) -> Agent:
+            if tool_name not in {spec.name for spec in self._toolbox.specs(agent, tx.tools_of(agent))}:
                 raise NotFound("Tool", tool_name)
-            rule = {"type": "requires_approval", "tool_name": tool_name, "prompt_template": None}
-            others = [r for r in before.tool_rules if (r["type"], r["tool_name"]) != (rule["type"], tool_name)]
-            rules = (*others, rule) if required else tuple(others)
-            agent = replace(before, tool_rules=rules, updated_at=utc_now())
-            tx.agents.update(agent)
-            return _load(tx, agent)
+            return with_approval(agent, tool_name, required=required)
 
-        return self._view(await self._store.write(write))
+        return await self._change(agent_id, change)
 
-    async def _with_tools(self, agent_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> AgentView:
+    async def _change(self, agent_id: str, change: Callable[[Agent, Transaction], Agent]) -> AgentView:
         def write(tx: Transaction) -> _Loaded:
             before = tx.agents.get(agent_id)
-            agent = replace(before, tool_ids=change(before.tool_ids), updated_at=utc_now())
-            check_agent(self._catalogue, self._tools, agent, before)
+            changed = with_tools(change(before, tx), before.tool_ids, self._toolbox, tx)
+            agent = replace(changed, updated_at=utc_now())
             tx.agents.update(agent)
             return _load(tx, agent)
 
@@ -285,16 +289,9 @@ class Agents:
 
         return self._view(await self._store.write(write))
 
-    def tool_named(self, name: str) -> ToolSpec:
-        found = next((tool.spec for tool in self._tools.values() if tool.spec.name == name), None)
-        if found is None:
-            raise InvalidArgument(f"INVALID_ARGUMENT: there is no tool named '{name}'. GET /v1/tools/ lists them.")
-        return found
-
     def _agent(self, draft: AgentDraft) -> Agent:
         now, agent_id = utc_now(), new_agent_id()
-        names = [*(base_tools(draft.agent_type) if draft.include_base_tools else ()), *draft.tools]
-        tool_ids = dict.fromkeys([*(self.tool_named(name).id for name in names), *draft.tool_ids])
+        names = tool_names(draft.agent_type, draft.tools, base=draft.include_base_tools)
         rules = base_rules(draft.agent_type, names, wanted=draft.include_base_tool_rules)
         agent = Agent(
             id=agent_id,
@@ -303,12 +300,12 @@ class Agents:
             model=draft.model or self._default_model(),
             created_at=now,
             updated_at=now,
-            tool_ids=tuple(tool_ids),
+            tool_ids=draft.tool_ids,
             tool_rules=distinct((*rules, *draft.tool_rules)),
             tags=tuple(dict.fromkeys(draft.tags)),
             **{name: getattr(draft, name) for name in _AS_DRAFTED},
         )
-        check_agent(self._catalogue, self._tools, agent)
+        check_agent(self._catalogue, agent)
         return agent
 
     def _default_model(self) -> str:
@@ -342,7 +339,7 @@ class Agents:
             agent=agent,
             activity=loaded.activity,
             blocks=loaded.blocks,
-            tools=[tool.spec for id_ in agent.tool_ids if (tool := self._tools.get(id_))],
+            tools=self._toolbox.specs(agent, loaded.tools),
             model=model,
             settings=settings_in_force(self._catalogue, agent.model, agent.model_settings),
             embedding=self._catalogue.embedding(agent.embedding) if agent.embedding else None,
@@ -356,6 +353,7 @@ class _Loaded:
     agent: Agent
     activity: AgentActivity
     blocks: list[Block]
+    tools: list[StoredTool]
     message_ids: list[str]
     pending_approval: Message | None
 
@@ -366,6 +364,7 @@ def _load(tx: Transaction, agent: Agent) -> _Loaded:
         agent,
         tx.agents.activity(ids)[agent.id],
         tx.blocks.of_agents(ids)[agent.id],
+        tx.tools_of(agent),
         in_context_ids(tx, default),
         pending_request(default, tx),
     )

@@ -18,6 +18,11 @@ def base_tools(agent_type: AgentType) -> tuple[str, ...]:
     return ("conversation_search", *_MEMORY)
 
 
+def tool_names(agent_type: AgentType, wanted: Sequence[str], *, base: bool) -> list[str]:
+    """The names of a new agent's tools: the base tools, unless it is to have none, and those it is to have."""
+    return [*(base_tools(agent_type) if base else ()), *wanted]
+
+
 def base_rules(agent_type: AgentType, names: Sequence[str], *, wanted: bool | None) -> tuple[dict[str, Any], ...]:
     """The rules of the base tools: to speak is to end the turn. Old agents have them unless told otherwise."""
     if "send_message" not in names or wanted is False or (wanted is None and agent_type not in SPEAKS_BY_TOOL):

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 
 import structlog
@@ -22,6 +22,7 @@ from tertulia.engine.lifecycle.queue import Queues
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.worker import Worker
 from tertulia.engine.requests import SendRequest
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.history import Histories
@@ -33,7 +34,6 @@ from tertulia.ports.queries import Page, RunQuery
 from tertulia.ports.signals import NoSignals, Signals
 from tertulia.ports.store import Snapshot, Store
 from tertulia.ports.telemetry import Telemetry, no_telemetry
-from tertulia.ports.tool import Tool
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class Runs:
         store: Store,
         events: EventLog,
         catalogue: Catalogue,
-        tools: Mapping[str, Tool],
+        toolbox: Toolbox,
         histories: Histories,
         settings: RunSettings | None = None,
         hooks: EndHooks | None = None,
@@ -66,7 +66,7 @@ class Runs:
         self._signals = signals
         self._lease = Lease(store, settings.lease, settings.life)
         self._executor = Executor(store, histories, self._lease, hooks, telemetry)
-        turns = Turns(store, tools, faults, telemetry)
+        turns = Turns(store, toolbox, faults, telemetry)
         self._launcher = Launcher(store, events, catalogue, turns, histories, self._executor, settings)
         self._queues = Queues(store, events, self._launcher, hooks, telemetry, settings.queue_limit)
         self._worker = Worker(store, self._lease, self._executor, self._launcher, self._queues, signals)

@@ -3,21 +3,20 @@
 Of a change, only what it changes is looked at: an agent whose provider is not configured any more can be renamed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from tertulia.context.compiler import is_timezone
 from tertulia.domain.agents import Agent
 from tertulia.domain.conversations import Conversation
-from tertulia.domain.errors import InvalidArgument, NotFound
+from tertulia.domain.errors import InvalidArgument
 from tertulia.domain.models import ModelSettings
 from tertulia.ports.catalogue import Catalogue
 
 
-def check_agent(catalogue: Catalogue, tool_ids: Collection[str], agent: Agent, before: Agent | None = None) -> None:
-    """Check a new agent, or one that was changed from what it was ``before``. ``tool_ids`` are those there are.
+def check_agent(catalogue: Catalogue, agent: Agent, before: Agent | None = None) -> None:
+    """Check a new agent, or one that was changed from what it was ``before``. Its tools are not looked at.
 
     :raises InvalidArgument: if a model, its settings or the timezone cannot be used.
-    :raises NotFound: if there is no such tool.
     """
     if before is None or agent.model != before.model:
         catalogue.card(agent.model)
@@ -31,9 +30,6 @@ def check_agent(catalogue: Catalogue, tool_ids: Collection[str], agent: Agent, b
         raise InvalidArgument(
             f"INVALID_ARGUMENT: unknown timezone '{agent.timezone}'. Use an IANA name such as 'Europe/Madrid'.",
         )
-    for tool_id in agent.tool_ids:
-        if tool_id not in tool_ids and (before is None or tool_id not in before.tool_ids):
-            raise NotFound("Tool", tool_id)
 
 
 def _check_compaction(catalogue: Catalogue, agent: Agent, before: Agent | None) -> None:

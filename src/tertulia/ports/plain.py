@@ -3,7 +3,7 @@
 Which ones there are, and by which of their fields each is found, is declared in ``store/sql/plain_nouns.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -44,6 +44,14 @@ class PlainNouns(Protocol[P]):
 
     def get(self, id_: str) -> P:
         """:raises NotFound: if nothing has this id."""
+        ...
+
+    def get_many(self, ids: Sequence[str]) -> list[P]:
+        """Those that there are, in the order asked for."""
+        ...
+
+    def keys(self, field: str) -> list[tuple[str, str]]:
+        """The id and a declared field of each, oldest first."""
         ...
 
     def update(self, noun: P) -> None:

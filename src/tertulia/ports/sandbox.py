@@ -5,11 +5,12 @@ from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from tertulia.domain.tools import SourceType
+
 SandboxTier = Literal["namespaces", "landlock", "off"]
 """How tools are confined; ``off`` is what an operator must ask for in so many words."""
 
 ToolNetwork = Literal["none", "public", "all"]
-SourceType = Literal["python", "typescript"]
 LimitName = Literal["wall_time", "cpu_time", "memory", "processes", "disk", "output", "result"]
 
 

@@ -15,6 +15,7 @@ from tertulia.domain.agents import Agent
 from tertulia.domain.blocks import Block
 from tertulia.domain.conversations import Conversation
 from tertulia.domain.messages import Message
+from tertulia.domain.tools import StoredTool
 from tertulia.ports.agents import Agents
 from tertulia.ports.blocks import Blocks
 from tertulia.ports.conversations import Conversations
@@ -38,6 +39,8 @@ class Snapshot:
     agent: Agent
     blocks: list[Block]
     system: Message
+    tools: list[StoredTool]
+    """Those of the agent's that users made."""
 
 
 class Transaction(Protocol):
@@ -46,6 +49,10 @@ class Transaction(Protocol):
     def snapshot(self, conversation_id: str) -> Snapshot: ...
     def of(self, noun: type[P]) -> PlainNouns[P]:
         """The plain nouns of this kind."""
+        ...
+
+    def tools_of(self, agent: Agent) -> list[StoredTool]:
+        """Those of the agent's tools that users made, in the agent's order."""
         ...
 
     @property

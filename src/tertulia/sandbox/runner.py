@@ -11,6 +11,9 @@ from json import dumps, loads
 from types import TracebackType
 from typing import Any, Final
 
+from tertulia.sandbox.arguments import compiled, converted
+from tertulia.sandbox.state import state_of
+
 _SOURCE: Final = "<tool>"
 
 
@@ -32,12 +35,12 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 def _call(source: str, request: dict[str, Any]) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "tool", "__file__": _SOURCE}
-    exec(compile(source, _SOURCE, "exec"), names)  # noqa: S102 -- that is what the sandbox is for
+    exec(compiled(source, _SOURCE), names)  # noqa: S102 -- that is what the sandbox is for
     function = names.get(request["function"])
     if not callable(function):
         raise NameError(f"the source has no function {request['function']!r}")  # noqa: TRY004 -- as Python says it
-    arguments: dict[str, Any] = dict(request["arguments"])
-    state = request.get("agent_state")
+    arguments = converted(function, request["arguments"], names)
+    state = None if request.get("agent_state") is None else state_of(request["agent_state"])
     wants_state = "agent_state" in inspect.signature(function).parameters
     if wants_state:
         arguments["agent_state"] = state

@@ -211,7 +211,8 @@ class History:
         """One of every plain noun, with its required fields filled."""
         for struct, noun in PLAIN_NOUNS.items():
             word = self.random.choice(WORDS)
-            values = {str: f"{word} {self.random.randrange(10**9)}", datetime: self.now()}
+            text = f"{word} {self.random.randrange(10**9)}"
+            values: dict[Any, Any] = {str: text, datetime: self.now(), dict[str, Any]: {"said": text}}
             fields = {field.name: values[field.type] for field in fields_of(struct) if field.required}
             made = struct(**fields | {"id": new_id(noun.name.lower())})
             await self.write(lambda tx, struct=struct, made=made: tx.of(struct).insert(made))

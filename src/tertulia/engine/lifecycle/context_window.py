@@ -4,7 +4,7 @@ The shape is what the public documentation of the API calls the context window o
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,12 +16,12 @@ from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.messages import Message
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.system_prompts import refresh
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories, History
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_choice import Choice, choose
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.store import Snapshot, Store, Transaction
-from tertulia.ports.tool import Tool
 
 _NO_WINDOW: Final = 0
 """Of an agent whose model is gone and that has no limit of its own."""
@@ -56,10 +56,10 @@ class ContextWindow:
 class ContextWindows:
     """Looks at conversations as their next run would. Asks no model and stores nothing."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], images: Images) -> None:
+    def __init__(self, store: Store, catalogue: Catalogue, toolbox: Toolbox, images: Images) -> None:
         self._store = store
         self._catalogue = catalogue
-        self._tools = tools
+        self._toolbox = toolbox
         self._images = images
 
     async def of(self, conversation_id: str, agent_id: str) -> ContextWindow:
@@ -70,7 +70,7 @@ class ContextWindows:
         seen, recalled = await self._store.read(partial(_look, conversation_id, agent_id))
         history = await Histories(self._store, self._images).of(seen.conversation)
         summary, messages = _split_summary(history)
-        tools = tuple(tool.spec for id_ in seen.agent.tool_ids if (tool := self._tools.get(id_)))
+        tools = tuple(self._toolbox.specs(seen.agent, seen.tools))
         system = refresh(seen.agent, seen.blocks, seen.conversation, seen.system) or seen.system
         prompt = system_prompt(seen.agent, seen.blocks, seen.conversation.wire_id, system.created_at)
         texts = (prompt.instructions, prompt.memory, prompt.metadata, summary or "")

@@ -157,7 +157,7 @@ class Launcher:
             await self._store.write(partial(set_aside, run, claim.token))
             _log.warning("run_set_aside", run_id=run.id, conversation_id=run.conversation_id, cuts=run.cuts)
             return
-        begun, interrupted = begin_again(run, left, self._turns.tools)
+        begun, interrupted = begin_again(run, left, self._turns.toolbox)
         prepared = prepare(self._catalogue, request, left.seen, compile_anew=False)
         log = await self._reopen_log(run, claim.token, left)
         turn = self._turns.turn(request, begun, left.seen, prepared, log=log, token=claim.token)

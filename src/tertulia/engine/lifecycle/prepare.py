@@ -1,7 +1,7 @@
 """What a run begins with, put together from its request and what the store has: its record, its prompt and its turn."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from sys import intern
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.system_prompts import refresh
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.history import History
 from tertulia.engine.turn.model_choice import Choice, choose
@@ -25,7 +26,7 @@ from tertulia.ports.faults import Faults, no_faults
 from tertulia.ports.provider import MemoryView
 from tertulia.ports.store import Snapshot, Store, Transaction
 from tertulia.ports.telemetry import Telemetry, no_telemetry
-from tertulia.ports.tool import Tool, ToolContext
+from tertulia.ports.tool import ToolContext
 
 T = TypeVar("T")
 
@@ -88,11 +89,11 @@ class Turns:
     def __init__(
         self,
         store: Store,
-        tools: Mapping[str, Tool],
+        toolbox: Toolbox,
         faults: Faults = no_faults,
         telemetry: Telemetry = no_telemetry,
     ) -> None:
-        self.tools = tools
+        self.toolbox = toolbox
         self.telemetry = telemetry
         self._store = store
         self._faults = faults
@@ -111,7 +112,7 @@ class Turns:
         run, conversation = begun.run, begun.conversation
         shown = {block.id: block.version for block in seen.blocks}
         memory = tuple([MemoryView(block.label, block.value, block.description) for block in seen.blocks])
-        tools = {tool.spec.name: tool for id_ in seen.agent.tool_ids if (tool := self.tools.get(id_))}
+        tools = {tool.spec.name: tool for tool in self.toolbox.tools(seen.agent, seen.tools)}
         client_tools = {spec.name: spec for spec in request.client_tools}
         fenced = FencedStore(self._store, run.id, token)
         return Turn(

@@ -3,7 +3,6 @@
 Nor is an image fetched: one that is not in memory is shown as missing.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import NoReturn
 
@@ -16,24 +15,24 @@ from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, begin
 from tertulia.engine.requests import SendRequest
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.events import EventChunk
 from tertulia.ports.store import Store, Transaction
-from tertulia.ports.tool import Tool
 
 
 class Previews:
     """Goes the way of a run as far as its first request."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, tools: Mapping[str, Tool], images: Images, settings: RunSettings
+        self, store: Store, catalogue: Catalogue, toolbox: Toolbox, images: Images, settings: RunSettings
     ) -> None:
         self._store = store
         self._images = images
         self._catalogue = catalogue
-        self._turns = Turns(store, tools)
+        self._turns = Turns(store, toolbox)
         self._settings = settings
 
     async def of(self, request: SendRequest) -> bytes:

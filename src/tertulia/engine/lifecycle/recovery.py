@@ -4,7 +4,7 @@ An interrupted reply is requested again. Of its calls without a return, one whos
 not run twice gets a return that says it was interrupted; the others are run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -20,13 +20,13 @@ from tertulia.engine.lifecycle.compaction_run import METADATA
 from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, last_events, mark_ended
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest, decode_request
+from tertulia.engine.toolbox import Toolbox
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.tool_calls import return_message
 from tertulia.ports.queries import Page, StepQuery
 from tertulia.ports.runs import Claim
 from tertulia.ports.store import Snapshot, Transaction
-from tertulia.ports.tool import Tool
 
 MAX_ATTEMPTS = 10
 """How many workers may die of one run, or be stopped under it, before it is ended."""
@@ -123,9 +123,9 @@ def request_of(run: Run) -> SendRequest:
     return SendRequest(conversation_id=run.conversation_id, background=run.background)
 
 
-def begin_again(run: Run, left: Left, tools: Mapping[str, Tool]) -> tuple[Begun, list[Message]]:
+def begin_again(run: Run, left: Left, toolbox: Toolbox) -> tuple[Begun, list[Message]]:
     """The run from where it was left, and returns for the calls that must not run again."""
-    known = {tool.spec.name: tool.spec for tool in tools.values()}
+    known = {spec.name: spec for spec in toolbox.specs(left.seen.agent, left.seen.tools)}
     again, lost = list[ToolCallPart](), list[ToolCallPart]()
     for call in left.calls:
         spec = known.get(call.name)

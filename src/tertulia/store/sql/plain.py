@@ -41,14 +41,21 @@ def _table(
 class PlainNoun(Generic[P]):
     """The declaration of a plain noun: its struct, its table, and its fields of text that lists are filtered by.
 
-    ``unique`` is the one of ``found_by`` that no two rows share, if there is one.
+    ``unique`` is the one of ``found_by`` that no two rows share, if there is one. ``name`` is what clients know it as;
+    the name of the struct where that is the same.
     """
 
     def __init__(
-        self, struct: type[P], table: str, metadata: sa.MetaData, *found_by: str, unique: str | None = None
+        self,
+        struct: type[P],
+        table: str,
+        metadata: sa.MetaData,
+        *found_by: str,
+        unique: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.struct = struct
-        self.name = struct.__name__
+        self.name = name or struct.__name__
         self.table = _table(table, found_by, unique, metadata, sa.Text())
         self.unique = unique
         self.found_by = found_by
@@ -82,6 +89,16 @@ class SqlPlainNouns(Generic[P]):
         if row is None:
             raise NotFound(self._noun.name, id_)
         return self._noun.decode(row[0])
+
+    def get_many(self, ids: Sequence[str]) -> list[P]:
+        found = self._session.select(sa.select(self._table.c.id, self._table.c.body).where(self._table.c.id.in_(ids)))
+        bodies: dict[str, str] = {row.id: row.body for row in found}
+        return [self._noun.decode(bodies[id_]) for id_ in ids if id_ in bodies]
+
+    def keys(self, field: str) -> list[tuple[str, str]]:
+        columns = sa.select(self._table.c.id, self._table.c[field])
+        rows = self._session.select(columns.order_by(self._table.c.created_at, self._table.c.id))
+        return [(row[0], row[1]) for row in rows]
 
     def update(self, noun: P) -> None:
         if not self._write(sa.update(self._table).where(self._table.c.id == noun.id), noun):

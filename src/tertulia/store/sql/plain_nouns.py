@@ -7,10 +7,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tertulia.domain.archives import Archive
+from tertulia.domain.tools import StoredTool
 from tertulia.store.sql.plain import PlainNoun
 from tertulia.store.sql.tables import metadata
 
-_DECLARED: Final[tuple[PlainNoun[Any], ...]] = (PlainNoun(Archive, "archives", metadata, "name"),)
+_DECLARED: Final[tuple[PlainNoun[Any], ...]] = (
+    PlainNoun(Archive, "archives", metadata, "name"),
+    PlainNoun(StoredTool, "tools", metadata, "name", unique="name", name="Tool"),
+)
 
 PLAIN_NOUNS: Final = MappingProxyType({noun.struct: noun for noun in _DECLARED})
 

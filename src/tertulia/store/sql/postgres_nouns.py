@@ -65,7 +65,8 @@ class PostgresTransaction(SqlTransaction):
             blocks = self.blocks.of_conversation(conversation)
         else:
             blocks = [block_of_row(body, value) for body, value in zip(bodies, values, strict=True)]
-        return Snapshot(conversation, agent_of_body(agent), blocks, self.messages.decoded([system])[0])
+        decoded = agent_of_body(agent)
+        return Snapshot(conversation, decoded, blocks, self.messages.decoded([system])[0], self.tools_of(decoded))
 
 
 class PostgresMessages(SqlMessages):

@@ -2,6 +2,9 @@
 
 from typing import TypeVar
 
+from tertulia.domain.agents import Agent
+from tertulia.domain.ids import is_builtin_tool_id
+from tertulia.domain.tools import StoredTool
 from tertulia.ports.plain import Plain, PlainNouns
 from tertulia.ports.store import Snapshot
 from tertulia.store.sql.agents import SqlAgents
@@ -42,4 +45,10 @@ class SqlTransaction:
         conversation = self.conversations.get(conversation_id)
         agent = self.agents.get(conversation.agent_id)
         blocks = self.blocks.of_conversation(conversation)
-        return Snapshot(conversation, agent, blocks, self.messages.system(conversation_id))
+        system = self.messages.system(conversation_id)
+        return Snapshot(conversation, agent, blocks, system, self.tools_of(agent))
+
+    def tools_of(self, agent: Agent) -> list[StoredTool]:
+        """Those that users made; most agents have none, and cost no query."""
+        made = [id_ for id_ in agent.tool_ids if not is_builtin_tool_id(id_)]
+        return self.of(StoredTool).get_many(made) if made else []
