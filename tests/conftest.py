@@ -14,6 +14,7 @@ import structlog
 from tertulia.domain.provider_types import PROVIDER_TYPES
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.ports.telemetry import Telemetry
+from tertulia.store.postgres import embedded as embedded_pg
 from tertulia.store.sqlite.store import open_sqlite
 from tests.support.databases import remove_shared_directory
 from tests.support.module_state import ModuleState
@@ -82,6 +83,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 GUARD = Guard()
 sys.addaudithook(GUARD)
+if programs := REMEMBERED.get("TERTULIA_TEST_POSTGRES"):
+    # Databases of the tests' own making, crashed ones included, are then of that version.
+    setattr(embedded_pg, "_programs", lambda: Path(str(programs)))  # noqa: B010  private, for this is no setting
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

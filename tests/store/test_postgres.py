@@ -1,10 +1,13 @@
 """What is particular to the store on PostgreSQL: workers beside each other, and connections that break."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 
 import asyncpg
 import pytest
@@ -16,9 +19,10 @@ from tertulia.domain.errors import InvalidArgument, StoreUnavailable
 from tertulia.domain.messages import Message
 from tertulia.ports.queries import AgentQuery, SearchQuery
 from tertulia.ports.store import Transaction
+from tertulia.store.postgres import pool, pooler
 from tertulia.store.postgres import store as postgres
 from tertulia.store.postgres.connection import Connection
-from tertulia.store.postgres.failures import reason
+from tertulia.store.postgres.failures import is_refusal, reason
 from tertulia.store.postgres.store import PostgresStore, location, open_postgres
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.tables import metadata
@@ -152,6 +156,56 @@ async def test_tls_is_what_the_url_says() -> None:
         with pytest.raises(StoreUnavailable, match="SSL"):
             await open_postgres(f"postgresql://user@127.0.0.1:{port}/x?sslmode=require")
     assert asked == [b"\0\0\0\x08\x04\xd2\x16\x2f"]
+
+
+async def test_a_certificate_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="sslrootcert"):
+        await open_postgres(f"postgresql://user@127.0.0.1:1/x?sslmode=verify-full&sslrootcert={tmp_path}/none.crt")
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (ssl.SSLCertVerificationError("certificate verify failed"), "sslrootcert"),
+        (asyncpg.exceptions.DuplicatePreparedStatementError("already exists\nHINT: the driver's"), "session mode"),
+        (asyncpg.exceptions.InvalidSQLStatementNameError("does not exist"), "session mode"),
+    ],
+)
+def test_what_has_to_be_mended_before_there_can_be_a_connection_is_said_in_one_line(
+    error: Exception, hint: str
+) -> None:
+    said = reason(error)
+    assert is_refusal(error)
+    assert hint in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_pooler_that_shares_sessions_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    """Poolers invent the number that they give a connection."""
+    opened: list[asyncpg.Connection[Any]] = []
+
+    async def connect(url: str) -> Any:
+        opened.append(await asyncpg.connect(url))
+        return opened[0] if shared else opened[-1]
+
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", Mock(return_value=0))
+    monkeypatch.setattr(pooler, "connect", connect)
+    first = await connect(database.url)
+    with pytest.raises(StoreUnavailable, match="session mode") if shared else nullcontext():
+        await pooler.refuse_shared_session(database.url, first)
+    for each in opened:
+        each.terminate()
+
+
+async def test_a_connection_has_its_limits_without_asking_for_them_at_its_start(database: Database) -> None:
+    """PgBouncer refuses connections that begin with settings it does not know."""
+    connection = await pool.connect(database.url)
+    assert await connection.fetchval("SHOW lock_timeout") == "10s"
+    assert await connection.fetchval("SELECT source FROM pg_settings WHERE name = 'lock_timeout'") == "session"
+    await connection.close()
 
 
 async def test_no_more_works_run_at_once_than_there_are_connections(database: Database) -> None:

@@ -26,6 +26,8 @@ _UNAVAILABLE: Final = (
     exceptions.IdleInTransactionSessionTimeoutError,
     exceptions.ReadOnlySQLTransactionError,
 )
+_SHARED_SESSION: Final = (exceptions.DuplicatePreparedStatementError, exceptions.InvalidSQLStatementNameError)
+"""Statements that another connection prepared, or that ours prepared in another session."""
 # What somebody has to mend before there can be a connection.
 _REFUSALS: Final = (
     exceptions.InterfaceError,
@@ -33,11 +35,23 @@ _REFUSALS: Final = (
     exceptions.InvalidCatalogNameError,
     exceptions.InsufficientPrivilegeError,
     ssl.SSLError,
+    *_SHARED_SESSION,
     ValueError,
 )
 _TOO_MANY: Final = (
     "Raise max_connections there, or lower TERTULIA_DB_POOL_SIZE or TERTULIA_WORKERS: each worker opens up to the pool "
     "size plus one."
+)
+SESSION_MODE: Final = (
+    "The connection pooler in front of PostgreSQL gives one session to several connections. Set it to session mode "
+    "(PgBouncer: pool_mode = session), or name PostgreSQL itself."
+)
+_CERTIFICATE: Final = (
+    "Name the authority that signed the database's certificate with sslrootcert=…, and the host as the certificate "
+    "names it."
+)
+_NO_FILE: Final = (
+    "A file that the URL names is not there: that of sslrootcert, sslcert or sslkey, or the socket of the host."
 )
 _RACED_FOR: Final = "runs_one_running"
 """The one constraint that is looked at before writing: breaking it means that another transaction came in between."""
@@ -78,10 +92,21 @@ def translate(error: BaseException) -> BaseException:
 
 def reason(error: BaseException) -> str:
     """In the words of the database, or of the system; and what to do where these do not say it."""
-    words = str(error) or type(error).__name__
-    if isinstance(error, exceptions.TooManyConnectionsError):
-        return f"{words}. {_TOO_MANY}"
-    return f"{words}. {MAKE_ROOM}" if isinstance(error, exceptions.DiskFullError) else words
+    words = str(error).partition("\n")[0] or type(error).__name__  # the driver adds its own options
+    hints: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (exceptions.TooManyConnectionsError, _TOO_MANY),
+        (exceptions.DiskFullError, MAKE_ROOM),
+        (_SHARED_SESSION, SESSION_MODE),
+        (ssl.SSLCertVerificationError, _CERTIFICATE),
+        (FileNotFoundError, _NO_FILE),
+    )
+    hint = next((hint for kind, hint in hints if isinstance(error, kind)), None)
+    return f"{words}. {hint}" if hint else words
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The driver's own error, under whatever SQLAlchemy has wrapped around it."""
+    return list(_causes(error))[-1] if isinstance(error, DBAPIError) else error
 
 
 def _causes(error: BaseException) -> Generator[BaseException]:

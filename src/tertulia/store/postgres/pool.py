@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tertulia.store.postgres.connection import Connection
-from tertulia.store.postgres.failures import Unavailable, is_refusal, reason
+from tertulia.store.postgres.failures import Unavailable, innermost, is_refusal, reason
 
 _CONNECT_SECONDS: Final = 5
 _COMMAND_SECONDS: Final = 60
@@ -22,7 +23,6 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 _PREPARED_STATEMENTS: Final = 300
 
 _SERVER_SETTINGS: Final = {
-    "application_name": "tertulia",
     # Compiling a query takes longer than any query here runs.
     "jit": "off",
     # A worker that was stopped in the middle of a transaction must not hold up the others: its locks go first, then
@@ -31,6 +31,7 @@ _SERVER_SETTINGS: Final = {
     "lock_timeout": "10s",
 }
 _NO_LIMITS: Final = {"idle_in_transaction_session_timeout": "0", "lock_timeout": "0", "statement_timeout": "0"}
+_SET: Final = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting(name, value)"
 
 
 class Pool:
@@ -142,23 +143,32 @@ async def connect_patiently(connect: Callable[[], Awaitable[Connection]], patien
     while True:
         try:
             return await connect()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-            if is_refusal(error) or loop.time() + pause > until:
-                raise Unavailable(f"The database cannot be used: {reason(error)}") from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, DBAPIError) as error:
+            cause = innermost(error)
+            if is_refusal(cause) or loop.time() + pause > until:
+                raise Unavailable(f"The database cannot be used: {reason(cause)}") from cause
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def connect(url: str, *, hurried: bool = True) -> "asyncpg.Connection[Any]":
     """A bare connection, with everything the URL says: TLS, sockets, several hosts."""
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS if hurried else None,
         statement_cache_size=_PREPARED_STATEMENTS,
         max_cached_statement_lifetime=0,
-        server_settings=_SERVER_SETTINGS if hurried else {**_SERVER_SETTINGS, **_NO_LIMITS},
+        server_settings={"application_name": "tertulia"},
     )
+    # Set here and not with the connection: PgBouncer refuses to be started with settings that it does not know.
+    settings = _SERVER_SETTINGS if hurried else {**_SERVER_SETTINGS, **_NO_LIMITS}
+    try:
+        await connection.execute(_SET, list(settings), list(settings.values()), timeout=_CONNECT_SECONDS)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 def _engine(creator: Callable[[], Awaitable[Any]]) -> AsyncEngine:

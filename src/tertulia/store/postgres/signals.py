@@ -44,6 +44,7 @@ class PgSignals:
         self._listening = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._closing = False
+        self._session: int | None = None
 
     def publish(self, topic: Topic, ids: Sequence[str]) -> None:
         unsent = self._unsent.setdefault(topic, {})
@@ -94,6 +95,8 @@ class PgSignals:
     async def _listen(self, connection: "asyncpg.Connection[Any]") -> None:
         connection.add_termination_listener(lambda _: self._wanted.set())
         await connection.execute("SET synchronous_commit = off")
+        # A pooler tells its clients another number than that of the session which notifies.
+        self._session = await connection.fetchval("SELECT pg_backend_pid()")
         await connection.add_listener(CHANNEL, self._heard)
         self._listening.set()
 
@@ -121,8 +124,8 @@ class PgSignals:
                 self.publish(topic, list(ids))
             raise
 
-    def _heard(self, connection: Any, pid: int, channel: str, payload: object) -> None:  # noqa: ARG002  asyncpg's signature
-        if pid == connection.get_server_pid():
+    def _heard(self, _connection: Any, pid: int, _channel: str, payload: object) -> None:
+        if pid == self._session:
             return  # our own
         topic, *ids = str(payload).split(" ")
         for known in get_args(Topic):

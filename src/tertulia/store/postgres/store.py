@@ -19,6 +19,7 @@ from tertulia.store.postgres.connection import Connection, OutcomeUnknown
 from tertulia.store.postgres.embedded import EmbeddedPostgres
 from tertulia.store.postgres.failures import Unavailable, is_passing, reason
 from tertulia.store.postgres.pool import Pool
+from tertulia.store.postgres.pooler import refuse_shared_session
 from tertulia.store.postgres.reindexing import UNFINISHED, reindex
 from tertulia.store.schema import SCHEMA_REVISION
 from tertulia.store.sql.postgres_session import Mark, Mode, NeedsSnapshot
@@ -69,7 +70,7 @@ async def open_postgres(
     pool = Pool(url, pool_size)
     try:
         async with pool.connection(_PATIENCE_AT_START_SECONDS) as connection:
-            await _check(connection)
+            await _check(url, connection)
             if await _revision(connection) != SCHEMA_REVISION:
                 await _migrate(url)
             await connection.ask(_FORGET_MARKS)
@@ -104,7 +105,7 @@ async def look_at(url: str) -> Seen:
     pool = Pool(url, 1)
     try:
         async with pool.connection(0) as connection:
-            await _check(connection)
+            await _check(url, connection)
             return Seen(
                 version=(await connection.ask("SHOW server_version")).partition(" ")[0],
                 revision=await _revision(connection),
@@ -128,13 +129,14 @@ def location(url: str) -> str:
     return f"{host}/{parts.path.removeprefix('/') or query.get('dbname', [''])[0]}"
 
 
-async def _check(connection: Connection) -> None:
+async def _check(url: str, connection: Connection) -> None:
     version = connection.driver.get_server_version()
     if version.major < OLDEST_VERSION:
         raise StoreUnavailable(f"PostgreSQL {OLDEST_VERSION} or newer is needed; this is {version.major}.")
     encoding = await connection.ask("SHOW server_encoding")
     if encoding != "UTF8":
         raise StoreUnavailable(f"The database has the encoding {encoding}; create one with the encoding UTF8.")
+    await refuse_shared_session(url, connection.driver)
 
 
 async def _revision(connection: Connection) -> str | None:
