@@ -10,6 +10,8 @@ _GOOD = "def tool():\n    open('mine', 'x').write('kept')\n    return sorted(__i
 _REFUSED = {
     "reads the shadow file": "open('/etc/shadow').read()",
     "reads the home of root": "os.listdir(os.path.expanduser('~root') + '/.ssh')",
+    "lists the machine's private keys": "os.listdir('/etc/ssl/private')",
+    "opens a file by its handle": "checked(libc.syscall(304 if os.uname().machine == 'x86_64' else 265, 3, b'', 0))",
     "reads the environment of its parent": "open(f'/proc/{os.getppid()}/environ').read()",
     "reads its parent's memory": "open(f'/proc/{os.getppid()}/mem', 'rb').read(10)",
     "lists the machine's directories": "os.listdir('/home')",

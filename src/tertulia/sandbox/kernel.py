@@ -12,6 +12,9 @@ NEW_USER, NEW_PID, NEW_MOUNT, NEW_NETWORK, NEW_IPC = 0x10000000, 0x20000000, 0x2
 READ_ONLY, NO_SETUID, NO_DEVICES, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE, _SET_SUBREAPER, _NO_NEW_PRIVILEGES = 1, 4, 36, 38
+_KEEP_CAPABILITIES: Final = 8
+READ_AND_SEARCH: Final = 1 << 2
+"""CAP_DAC_READ_SEARCH."""
 _EXECUTE, _READ_FILE, _READ_DIRECTORY = 1, 4, 8
 _OF_FILES: Final = 1 | 2 | 4 | 1 << 14 | 1 << 15
 _ALL_OF_V1: Final = (1 << 13) - 1
@@ -61,10 +64,15 @@ def undumpable() -> None:
     check(libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
 
 
-def drop_capabilities() -> None:
-    """All of them; with no_new_privs they do not come back."""
+def keep_capabilities() -> None:
+    """Across the next change of user."""
+    check(libc.prctl(_KEEP_CAPABILITIES, 1, 0, 0, 0), "keepcaps")
+
+
+def drop_capabilities(kept: int = 0) -> None:
+    """All but the set ``kept``; with no_new_privs they do not come back, and a program that is executed has none."""
     header = struct.pack("Ii", 0x20080522, 0)
-    check(libc.capset(header, bytes(24)), "capset")
+    check(libc.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)), "capset")
 
 
 def landlock_version() -> int:

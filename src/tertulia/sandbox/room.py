@@ -10,7 +10,10 @@ from typing import Any, Final
 from tertulia.sandbox import kernel
 
 WORK: Final = "/work"
-_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ssl", "/etc/ld.so.cache", "/etc/localtime")
+_SYSTEM: Final = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"),
+    *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ld.so.cache", "/etc/localtime"),
+)
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _MEGABYTE: Final = 1024 * 1024
 _SPARE_PROCESSES: Final = 512
@@ -20,6 +23,12 @@ _SPARE_PROCESSES: Final = 512
 def readable_paths() -> list[str]:
     """The system's programs and libraries, and this Python's environment."""
     return [*_SYSTEM, *dict.fromkeys((sys.base_prefix, sys.base_exec_prefix, sys.prefix))]
+
+
+def closed_to_others() -> bool:
+    """Whether this Python is in a directory that other users cannot enter, such as root's home."""
+    places = [Path(sys.base_prefix), Path(sys.base_exec_prefix), Path(sys.prefix)]
+    return any(not each.stat().st_mode & 0o001 for place in places for each in (place, *place.parents))
 
 
 def move_in(base: str) -> None:
@@ -102,11 +111,18 @@ def limit_resources(limits: dict[str, Any], *, own_user: bool, in_use: int) -> N
     resource.setrlimit(resource.RLIMIT_CPU, (limits["cpu_time_s"], limits["cpu_time_s"] + 1))
 
 
-def become(user: int) -> None:
-    """The user of this call alone where the server is root; otherwise the same user without capabilities."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-    else:
+def become(user: int, *, reads_all: bool = False) -> None:
+    """The user of this call alone where the server is root; otherwise the same user. No capabilities are left.
+
+    With ``reads_all`` modes keep no file from being read: only where Landlock says which files there are at all.
+    """
+    if os.geteuid() != 0:
         kernel.drop_capabilities()
+        return
+    if reads_all:
+        kernel.keep_capabilities()
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    if reads_all:
+        kernel.drop_capabilities(kept=kernel.READ_AND_SEARCH)

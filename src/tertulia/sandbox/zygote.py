@@ -46,6 +46,7 @@ class Zygote:
         self._processes = Processes(os.open("/proc", os.O_PATH | os.O_DIRECTORY))
         self._in_use = 0 if tier == "namespaces" else self._processes.of_user(os.geteuid())
         self._filter = filters.program(landlock=tier == "landlock") if tier != "off" else b""
+        self._reads_all = tier == "landlock" and os.geteuid() == 0 and room.closed_to_others()
         self._ruleset = -1
         if tier == "namespaces":
             room.move_in(base)
@@ -169,7 +170,7 @@ class Zygote:
         room.limit_resources(limits, own_user=os.geteuid() == 0, in_use=self._in_use)
         if self._tier == "off":
             return
-        room.become(user)
+        room.become(user, reads_all=self._reads_all)
         kernel.no_new_privileges()
         kernel.undumpable()
         kernel.die_with_parent()
