@@ -4,31 +4,36 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Self
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
 
 class Exchange:
-    """A request under way. ``body`` is what has been answered so far, ``parts`` in the pieces it came in."""
+    """A request under way. ``body`` is what has been answered so far, ``parts`` in the pieces it came in.
+
+    The request's body is sent as JSON, or as it is if it is bytes.
+    """
 
     def __init__(
-        self, app: ASGIApp, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+        self, app: ASGIApp, method: str, address: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
-        self._request = b"" if body is None else json.dumps(body).encode()
+        self._request = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         self._sent = False
         self._left = asyncio.Event()
         self._changed = asyncio.Condition()
+        path, _, query = address.partition("?")
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "root_path": "",
             "scheme": "http",
             "headers": [
