@@ -128,3 +128,15 @@ class TestAnAddressWithAPassword:
         told = "\n".join([*(f"{reply.headers} {reply.text}" for reply in replies), repr(logged), caplog.text])
         assert provider.url.partition("//")[2] in told
         assert "hunter2" not in told
+
+
+async def test_the_password_in_a_callback_url_is_refused_and_told_nowhere(
+    client: httpx.AsyncClient, logged: list[Any], caplog: pytest.LogCaptureFixture, agent: dict[str, Any]
+) -> None:
+    body = {"input": "hi", "callback_url": f"http://user:{KEY}@example.com/told"}
+    reply = await client.post(f"/v1/agents/{agent['id']}/messages/async", json=body)
+    assert reply.status_code == 400
+    assert "callback_url" in reply.json()["detail"]
+    runs = (await client.get("/v1/runs/")).text
+    assert KEY not in f"{reply.text} {runs} {logged} {caplog.text}"
+    assert runs == "[]"

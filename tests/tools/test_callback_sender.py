@@ -59,3 +59,36 @@ def test_what_tells_by_itself_that_it_is_private_is_refused_at_once(url: str) ->
 def test_private_addresses_can_be_allowed() -> None:
     ALLOWING.check("http://127.0.0.1:9000/told")
     GuardedSender().check("https://example.com/told")
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{SECRET}@example.com/told",
+        f"https://{SECRET}@example.com",
+        f"ftp://user:{SECRET}@example.com",
+        f"http://user:{SECRET}@127.0.0.1",
+        f"http://user:{SECRET}@[::1/",
+        f"http://127.0.0.1/?token={SECRET}",
+        f"user:{SECRET}@example.com",
+    ],
+)
+async def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        GuardedSender().check(url)
+    assert SECRET not in str(refused.value)
+    with pytest.raises(CallbackFailed) as failed:
+        await GuardedSender().post(url, b"", {})
+    assert SECRET not in str(failed.value)
+
+
+@pytest.mark.parametrize("step", [Abort(), Hang()], ids=["broken off", "silent"])
+async def test_what_went_wrong_says_the_host_and_no_token_in_its_address(step: Abort | Hang) -> None:
+    sender = GuardedSender(allow_private_addresses=True, seconds=0.05)
+    async with RawServer([step]) as server:
+        with pytest.raises(CallbackFailed, match=r"127\.0\.0\.1") as failed:
+            await sender.post(f"{server.url}/{SECRET}?token={SECRET}", b"", {})
+    assert SECRET not in str(failed.value)

@@ -20,7 +20,10 @@ _HINT: Final = "TERTULIA_ALLOW_PRIVATE_ADDRESSES=true allows them."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedSender:
-    """Connects to the address that was checked, not to the name: a second answer of the name server changes nothing."""
+    """Connects to the address that was checked, not to the name: a second answer of the name server changes nothing.
+
+    What it says names the host alone: the rest of an address may be a secret, and words end up in logs.
+    """
 
     allow_private_addresses: bool = False
     resolver: Resolver = resolve
@@ -31,24 +34,25 @@ class GuardedSender:
         parsed = _parsed(url)
         if parsed is None:
             raise InvalidArgument(
-                f"INVALID_ARGUMENT: callback_url '{url}' is not an address that starts with http:// or https://, "
-                "without a user name in it.",
+                "INVALID_ARGUMENT: callback_url must be an address that starts with http:// or https://, without a "
+                "user name or password: its run shows it. Check the signature of what arrives there instead.",
             )
         if not self._may_connect(parsed.hostname or ""):
             raise InvalidArgument(
-                f"INVALID_ARGUMENT: callback_url '{url}' is of this machine or a private network. {_HINT}",
+                f"INVALID_ARGUMENT: callback_url is of '{parsed.hostname}', which is this machine or a private "
+                f"network. {_HINT}",
             )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """:raises CallbackFailed: as the port says."""
         parsed = _parsed(url)
         if parsed is None:
-            raise CallbackFailed(f"'{url}' is no http(s) address.", final=True)
+            raise CallbackFailed("callback_url is no http(s) address.", final=True)
         try:
             async with asyncio.timeout(self.seconds):
                 return await self._sent(parsed, body, headers, await self._addresses(parsed))
         except TimeoutError:
-            raise CallbackFailed(f"{url} did not answer in {self.seconds:g} seconds.") from None
+            raise CallbackFailed(f"{parsed.hostname} did not answer in {self.seconds:g} seconds.") from None
 
     async def _addresses(self, url: SplitResult) -> Sequence[str]:
         host = url.hostname or ""
@@ -74,7 +78,7 @@ class GuardedSender:
             try:
                 response = await transport.handle_async_request(request)
             except httpx2.HTTPError as error:
-                raise CallbackFailed(f"{url.geturl()} does not answer: {error or type(error).__name__}.") from error
+                raise CallbackFailed(f"{url.hostname} does not answer: {error or type(error).__name__}.") from error
             await response.aclose()
             return response.status_code
 

@@ -160,10 +160,10 @@ def _url(address: str) -> httpx2.URL:
         url = httpx2.URL(address)
     except httpx2.InvalidURL as error:
         raise FetchFailed(f"'{address}' is not an address: {error}.") from None
-    if url.scheme not in _PORTS or not url.host:
-        raise FetchFailed(f"'{address}' is not an address that starts with http:// or https://.")
     if url.userinfo:
         raise FetchFailed("The address holds a name and password; give it without them.")
+    if url.scheme not in _PORTS or not url.host:
+        raise FetchFailed(f"'{address}' is not an address that starts with http:// or https://.")
     return url
 
 
