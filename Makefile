@@ -64,7 +64,7 @@ check: style
 # or database twice; who is done first helps the other.
 PYTEST := $(BIN)/pytest -q -n auto --dist worksteal
 
-QUICK := $(filter-out $(addprefix tests/,clients cluster conformance container install live processes store), \
+QUICK := $(filter-out $(addprefix tests/,clients cluster conformance container install live processes sandbox store), \
     $(wildcard tests/[a-z]*))
 quick: setup
 	@$(PYTEST) -m "not slow and not local_model" $(filter-out %.py,$(QUICK))

@@ -5,7 +5,8 @@
 
 The third message of a conversation is sent over ASGI in this process, to a model that answers at once. Each call that
 begins in ``engine/`` is noted, in the order of its task or thread; a hop is a call into another file than the call
-before it. That a coroutine goes on is no call.
+before it, or into another room, where each of the wings ``lifecycle/`` and ``turn/`` is one. That a coroutine goes on is
+no call.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -55,9 +57,17 @@ class Calls:
             who = threading.get_ident()
         self.calls[who].append((code.co_filename.removeprefix(f"{_OURS}/"), code.co_name))
 
-    @property
-    def hops(self) -> int:
-        return sum(before[0] != after[0] for calls in self.calls.values() for before, after in pairwise(calls))
+    def hops(self, place: Callable[[str], str] = str) -> int:
+        """How often the next call is in another place; ``place`` says of a file which it is."""
+        return sum(
+            place(before[0]) != place(after[0]) for calls in self.calls.values() for before, after in pairwise(calls)
+        )
+
+
+def room(file: str) -> str:
+    """A wing as a whole; a file of the engine that is in none by itself."""
+    parts = file.split("/")
+    return "/".join(parts[:2])
 
 
 async def measure() -> Calls:
@@ -94,7 +104,7 @@ def main() -> None:
             for before, (file, name) in pairwise([("", ""), *task]):
                 print(f"{'  ' if before[0] == file else '* '}{file} {name}")
             print()
-    print(f"files visited: {len(calls.files)}, hops within engine/: {calls.hops}")
+    print(f"files visited: {len(calls.files)}, hops within engine/: {calls.hops()} by file, {calls.hops(room)} by room")
 
 
 if __name__ == "__main__":
