@@ -5,8 +5,7 @@
 
 The third message of a conversation is sent over ASGI in this process, to a model that answers at once. Each call that
 begins in ``engine/`` is noted, in the order of its task or thread; a hop is a call into another file than the call
-before it, or into another room, where each of the wings ``lifecycle/`` and ``turn/`` is one. That a coroutine goes on is
-no call.
+before it, or into another room, where a wing such as ``lifecycle/`` is one. That a coroutine goes on is no call.
 """
 
 import asyncio

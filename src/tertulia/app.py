@@ -18,7 +18,6 @@ from tertulia.engine.agents import Agents
 from tertulia.engine.approval_deadline import watch_deadlines
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
-from tertulia.engine.custom_tools import CustomTools
 from tertulia.engine.descriptions import Describer
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
@@ -27,8 +26,9 @@ from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.retention import prune_daily
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
-from tertulia.engine.tool_runs import ToolRuns
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.custom import CustomTools
+from tertulia.engine.tools.direct_runs import ToolRuns
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue

@@ -9,14 +9,14 @@ from starlette.requests import HTTPConnection
 from tertulia.engine.agents import Agents
 from tertulia.engine.callbacks import Callbacks
 from tertulia.engine.conversations import Conversations
-from tertulia.engine.custom_tools import CustomTools
 from tertulia.engine.lifecycle.context_window import ContextWindows
 from tertulia.engine.lifecycle.end_hooks import EndHooks
 from tertulia.engine.lifecycle.preview import Previews
 from tertulia.engine.runs import Runs
 from tertulia.engine.stored_providers import StoredProviders
-from tertulia.engine.tool_runs import ToolRuns
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.custom import CustomTools
+from tertulia.engine.tools.direct_runs import ToolRuns
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.ports.apart import Apart
 from tertulia.ports.catalogue import Catalogue
 from tertulia.ports.event_log import EventLog

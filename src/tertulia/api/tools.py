@@ -25,7 +25,7 @@ from tertulia.api.wire.tools import (
 )
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.tools import StoredTool, ToolSpec, ToolType
-from tertulia.engine.tool_search import search
+from tertulia.engine.tools.search import search
 from tertulia.ports.store import Transaction
 
 router = api_router("tools")

@@ -20,16 +20,16 @@ from tertulia.domain.messages import Message
 from tertulia.domain.models import EmbeddingCard, ModelCard, ModelSettings
 from tertulia.domain.tools import StoredTool, ToolSpec
 from tertulia.engine.agent_blocks import block_by_label, check_labels, edit, set_blocks
-from tertulia.engine.agent_tools import attached, detached, with_approval, with_tools
 from tertulia.engine.approvals import pending_request
 from tertulia.engine.conversations import in_context_ids
 from tertulia.engine.default_prompts import default_system
-from tertulia.engine.default_tools import base_rules, tool_names
 from tertulia.engine.in_force import settings_in_force
 from tertulia.engine.requests import NewMessage
 from tertulia.engine.runs import Runs
 from tertulia.engine.system_prompts import recompile, system_message
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.defaults import base_rules, tool_names
+from tertulia.engine.tools.of_agents import attached, detached, with_approval, with_tools
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.tool_rules import distinct
 from tertulia.engine.validation import check_agent

@@ -22,7 +22,7 @@ from tertulia.engine.lifecycle.queue import Queues
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.worker import Worker
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.traces import Trace, trace_of
 from tertulia.engine.turn.context import run_to_end
 from tertulia.engine.turn.history import Histories

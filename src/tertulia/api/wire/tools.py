@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 from tertulia.api.wire.common import BodyModel, JsonObject, Listed, Name, Prose, RequestModel, ResponseModel, Text
 from tertulia.domain.errors import Unsupported
 from tertulia.domain.tools import Requirement, StoredTool, ToolOutcome, ToolSpec, ToolType
-from tertulia.engine.custom_tools import ToolDraft
+from tertulia.engine.tools.custom import ToolDraft
 
 _MAX_REQUIREMENTS: Final = 100
 _MAX_TAGS: Final = 100

@@ -16,7 +16,7 @@ from tertulia.domain.errors import InvalidArgument, NotFound
 from tertulia.domain.messages import Message
 from tertulia.domain.tools import ToolSpec
 from tertulia.engine.system_prompts import refresh
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories, History
 from tertulia.engine.turn.images import Images
 from tertulia.engine.turn.model_choice import Choice, choose

@@ -15,7 +15,7 @@ from tertulia.domain.runs import Run
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest
 from tertulia.engine.system_prompts import refresh
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.history import History
 from tertulia.engine.turn.model_choice import Choice, choose

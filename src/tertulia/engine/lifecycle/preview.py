@@ -15,7 +15,7 @@ from tertulia.engine.lifecycle.prepare import Turns, new_run, prepare
 from tertulia.engine.lifecycle.settings import RunSettings
 from tertulia.engine.lifecycle.start import Begun, begin
 from tertulia.engine.requests import SendRequest
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.history import Histories
 from tertulia.engine.turn.images import Images
 from tertulia.ports.catalogue import Catalogue

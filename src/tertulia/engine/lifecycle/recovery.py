@@ -20,7 +20,7 @@ from tertulia.engine.lifecycle.compaction_run import METADATA
 from tertulia.engine.lifecycle.finalize import chunk_after, end_plainly, last_events, mark_ended
 from tertulia.engine.lifecycle.start import Begun
 from tertulia.engine.requests import SendRequest, decode_request
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.context import Turn
 from tertulia.engine.turn.outcome import Ending
 from tertulia.engine.turn.tool_calls import return_message

@@ -8,8 +8,8 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import new_id
 from tertulia.domain.tools import StoredTool, ToolOutcome
-from tertulia.engine.custom_tools import CustomTools, ToolDraft
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.custom import CustomTools, ToolDraft
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.ports.store import Store
 from tertulia.ports.tool import ToolContext
 

@@ -12,7 +12,7 @@ from tertulia.domain.clock import utc_now
 from tertulia.domain.errors import Conflict, InvalidArgument, NameTaken, Unprocessable
 from tertulia.domain.ids import is_builtin_tool_id, new_id
 from tertulia.domain.tools import RETURN_CHAR_LIMIT, Requirement, SourceType, StoredTool
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.ports.apart import Apart, WorkFailed
 from tertulia.ports.plain import PlainQuery
 from tertulia.ports.store import Store, Transaction

@@ -9,7 +9,7 @@ from tertulia.domain.agents import Agent
 from tertulia.domain.errors import NotFound
 from tertulia.domain.ids import is_builtin_tool_id
 from tertulia.domain.tools import StoredTool
-from tertulia.engine.toolbox import Toolbox
+from tertulia.engine.tools.toolbox import Toolbox
 from tertulia.engine.turn.tool_rules import distinct
 from tertulia.ports.store import Transaction
 

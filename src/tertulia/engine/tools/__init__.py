@@ -1,0 +1,1 @@
+"""Which tools there are and which an agent has; users' own are made here, and run by themselves."""
