@@ -254,3 +254,11 @@ async def test_a_tool_of_an_agent_is_made_to_wait_for_approval_and_let_go(talk: 
         f"{path}/memory_insert", params={"requires_approval": False}, json={"requires_approval": True}
     )
     assert contradicting.status_code == 400
+
+
+async def test_a_call_without_arguments_is_offered_with_an_empty_object(talk: Talk) -> None:
+    talk.world.model.scripts.append(calls(("b1", "Bash", "")))
+    (request,) = (await talk.says("look"))["messages"]
+    assert request["tool_call"]["arguments"] == "{}"
+    pending = await talk.client.get(f"/v1/conversations/{talk.agent_id}/approvals")
+    assert [call["arguments"] for call in pending.json()] == ["{}"]

@@ -178,3 +178,11 @@ def test_a_filter_by_type_asks_the_store_for_roles() -> None:
 def test_the_document_says_which_type_a_message_is_of(struct: type[WireMessage]) -> None:
     expected = re.sub(r"(?<!^)(?=[A-Z])", "_", struct.__name__).lower()
     assert model_of(struct).model_json_schema()["properties"]["message_type"]["const"] == expected
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_call_that_was_stored_without_arguments_is_shown_with_an_empty_object(blank: str) -> None:
+    (asked,) = shown(stored("assistant", ToolCallPart("c1", "Bash", blank, awaits="client")))
+    assert [call["arguments"] for call in [asked["tool_call"], *asked["tool_calls"]]] == ["{}", "{}"]
+    (called,) = shown(stored("assistant", ToolCallPart("c1", "find", blank)))
+    assert called["tool_call"]["arguments"] == "{}"

@@ -1,5 +1,6 @@
 """A reply that its limit cuts off inside a tool call: the model is told, and nobody runs it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -99,3 +100,14 @@ async def test_of_several_calls_the_client_gets_those_that_it_can_run(talk: Talk
     assert returns(events) == [NOT_AN_OBJECT]
     assert Stopped("end_turn") in await talk.answer(ran("b2", "a file"), ran("b3", "nothing"))
     assert is_paired(await talk.world.history(talk.id))
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+async def test_a_call_without_arguments_has_an_empty_object_for_who_runs_it(talk: Talk, blank: str) -> None:
+    talk.world.model.scripts += [calls(("b1", "Bash", blank), ("b2", "Bash", "{}")), say("Done.")]
+    events = await talk.say("hi")
+    joined = [event for _, event in Joiner().push(list(enumerate(events, 1))) if isinstance(event, ToolCallDelta)]
+    assert [json.loads(event.arguments) for event in joined] == [{}, {}]
+    (reply,) = [message for message in await talk.world.history(talk.id) if message.role == "assistant"]
+    assert [json.loads(call.arguments) for call in reply.tool_calls] == [{}, {}]
+    assert Stopped("end_turn") in await talk.answer(ran("b1", "a file"), ran("b2", "nothing"))

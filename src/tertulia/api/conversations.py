@@ -26,6 +26,7 @@ from tertulia.api.wire.conversations import (
     conversation_to_wire,
     draft_from_wire,
 )
+from tertulia.api.wire.messages import shown_arguments
 from tertulia.api.wire.requests import ConversationSendBody, ResumeBody
 from tertulia.api.wire.shorthands import with_shorthands
 from tertulia.domain import conversations
@@ -116,7 +117,9 @@ async def list_conversation_approvals(
     """Ours: the tool calls that wait for an answer, in the order they were made."""
     stored_id = services.conversations.resolve(conversation_id, agent_id)
     return [
-        PendingCall(tool_call_id=call.id, name=call.name, arguments=call.arguments, awaits=call.awaits or "approval")
+        PendingCall(
+            tool_call_id=call.id, name=call.name, arguments=shown_arguments(call), awaits=call.awaits or "approval"
+        )
         for call in await services.conversations.pending_calls(stored_id)
     ]
 

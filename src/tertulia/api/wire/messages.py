@@ -280,8 +280,13 @@ def _reply(message: Message, config: RequestConfig) -> Iterator[WireMessage]:
                 yield wire
 
 
+def shown_arguments(call: ToolCallPart) -> str:
+    """Clients parse them as JSON. Older releases stored calls without any."""
+    return call.arguments if call.arguments.strip() else "{}"
+
+
 def _approval_request(message: Message, index: int) -> ApprovalRequestMessage:
-    calls = [ToolCall(call.name, call.arguments, call.id) for call in message.tool_calls if call.awaits]
+    calls = [ToolCall(call.name, shown_arguments(call), call.id) for call in message.tool_calls if call.awaits]
     return ApprovalRequestMessage(**_common(message, index), tool_call=calls[0], tool_calls=calls)
 
 
@@ -324,7 +329,7 @@ def _tool_call(message: Message, index: int, part: ToolCallPart, config: Request
     spoken = spoken_text(part.name, part.arguments, config)
     if spoken is not None:
         return AssistantMessage(**_common(message, index), content=spoken)
-    call = ToolCall(part.name, part.arguments, part.id)
+    call = ToolCall(part.name, shown_arguments(part), part.id)
     return ToolCallMessage(**_common(message, index), tool_call=call, tool_calls=[call])
 
 

@@ -52,9 +52,7 @@ def _why_not(call: ToolCallPart, *, may_be_cut: bool) -> str | None:
     """Why the call cannot be run; None if it can, or if running it tells the model."""
     if not (may_be_cut or call.awaits) or _is_whole(call):
         return None
-    if may_be_cut:
-        return CUT_OFF
-    return NOT_AN_OBJECT if call.arguments.strip() else None
+    return CUT_OFF if may_be_cut else NOT_AN_OBJECT
 
 
 def _is_whole(call: ToolCallPart) -> bool:

@@ -62,6 +62,7 @@ class ModelCall:
         self._chars = 0
         self._left_chars = MAX_REPLY_CHARS
         self._left_pieces = MAX_REPLY_PIECES
+        self._blank: dict[int, bool] = {}  # of each call, whether it has no arguments so far
 
     def __enter__(self) -> Self:
         return self
@@ -116,16 +117,26 @@ class ModelCall:
             text = event.text
         elif isinstance(event, ToolCallPiece):
             text = event.arguments
+            self._blank[event.index] = self._blank.get(event.index, True) and not text.strip()
         else:
-            if isinstance(event, Finished):
-                self.finished = event
-            return (event,)
+            if not isinstance(event, Finished):
+                return (event,)
+            self.finished = event
+            return (*self._empty_objects(event), event)
         self._chars = chars = len(text)
         self._left_chars -= chars
         self._left_pieces -= 1
         if self._left_chars < 0 or self._left_pieces < 0:
             raise ProviderReplyTooLong(self._provider.name, MAX_REPLY_CHARS, MAX_REPLY_PIECES)
         return (event,) if chars <= PIECE_CHARS else _cut(event, text)
+
+    def _empty_objects(self, finished: Finished) -> Sequence[Piece]:
+        """The arguments of calls that came without any: to whoever runs them, client or tool, they are a JSON object.
+
+        Of a reply that its limit cut off, the last call is not whole.
+        """
+        whole = list(self._blank)[:-1] if finished.reason == "length" else self._blank
+        return [ToolCallPiece(index, "{}") for index in whole if self._blank[index]]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
