@@ -1,7 +1,8 @@
 """`tertulia serve` with what only tests have: tools whose effect is a line in a file, and points at which it dies.
 
 ``FAULT_FILE`` names a file that holds the point of ``ports/faults.py`` at which to die, if it is there. It is gone when
-the point was reached, so that a process that is started again goes past it. ``EFFECTS`` is the file the tools write to.
+the point was reached, so that a process that is started again goes past it, unless it says ``always`` after the point.
+``EFFECTS`` is the file the tools write to.
 """
 
 import os
@@ -50,10 +51,14 @@ TOOLS = (AppendingTool("append_once", idempotent=False), AppendingTool("append_a
 
 
 def die_at(point: Point) -> None:
-    """`kill -9` at the point that the file names, the first time it is reached."""
+    """`kill -9` at the point that the file names, the first time it is reached or always."""
     file = Path(os.environ.get("FAULT_FILE", os.devnull))
-    if file.exists() and file.read_text() == point:
-        file.unlink()
+    if not file.is_file():
+        return
+    named, _, often = file.read_text().partition(" ")
+    if named == point:
+        if not often:
+            file.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
