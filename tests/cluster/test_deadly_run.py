@@ -1,6 +1,7 @@
 """A run whose tool kills every server that runs it: it is ended, and what was being answered beside it is answered."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,10 +15,11 @@ from tests.support.server_process import ForkedServer
 
 
 def _send(http: httpx.Client, conversation_id: str, words: str) -> None:
-    """Sent, and not waited for."""
+    """Sent, and not waited for: what kills the server does so once the message is stored, and may be as quick."""
     body = {"input": words, "background": True}
-    with http.stream("POST", f"/v1/conversations/{conversation_id}/messages", json=body) as reply:
-        next(reply.iter_lines())
+    path = f"/v1/conversations/{conversation_id}/messages"
+    with suppress(httpx.TransportError), http.stream("POST", path, json=body) as reply:
+        next(reply.iter_lines(), None)
 
 
 def _end(http: httpx.Client, conversation_id: str) -> str:
@@ -69,7 +71,6 @@ def test_a_run_that_kills_each_server_is_ended_and_those_beside_it_are_answered(
                 server.launch()
                 server.wait_until_dead()
             server.start()
-            assert [_end(http, conversation_id) for conversation_id in (*others, deadly)] == ["completed"] * 3 + [
-                "failed"
-            ]
+            assert {_end(http, conversation_id) for conversation_id in others} == {"completed"}
+            assert _end(http, deadly) == "failed"
             assert len(effects.read_text().splitlines()) == MAX_CUTS
